@@ -1,0 +1,1 @@
+"""The schema of the settings, their defaults and the loader."""

@@ -1,0 +1,157 @@
+"""`attuned analyze`: recordings → tables and a report, as fast as the machine can."""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from config.settings import Settings
+from daemon.app import attuned_version, make_metrics, make_reader, make_session, session_info
+from daemon.consent import Consent
+from daemon.errors import FailedError, UnusableInputError
+from daemon.report import write_report
+from daemon.session import Session
+from daemon.sinks.tables import TablesSink
+from daemon.sources.file import FileSource, Recording
+from models.loading import ExpressionModels
+
+OUTPUTS = ("seconds.parquet", "group.parquet", "events.jsonl", "tiles.jsonl", "summary.json", "report.html")
+SUMMARY = "attuned/summary/1"
+
+
+def prepare_folder(folder: Path, *, force: bool) -> None:
+    """Makes an empty place for the outputs.
+
+    Raises:
+        UnusableInputError: There is something in it and `force` is not set, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not force:
+            msg = f"{folder}: is not empty; give another folder, or --force to replace what analyze wrote there"
+            raise UnusableInputError(msg)
+        for name in OUTPUTS:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        msg = f"{folder}: cannot be written ({error.strerror}); give another folder"
+        raise UnusableInputError(msg) from error
+
+
+async def analyze(
+    recording: Recording,
+    folder: Path,
+    *,
+    settings: Settings,
+    models: ExpressionModels,
+    purpose: str,
+    consent: Consent,
+    anchor: datetime | None,
+    seed: str | None,
+    on_frame: Callable[[float], None],
+) -> dict[str, Any]:
+    """Writes the six outputs of one recording into an empty folder and returns the summary.
+
+    Whatever ends it early, what was read is kept, and the summary says that it is partial.
+
+    Raises:
+        FailedError: The disk does not take it.
+    """
+    info = session_info(
+        recording, models=models, purpose=purpose, minimum=settings.group.minimum, anchor=anchor, seed=seed
+    )
+    metrics = make_metrics(settings, models, CollectorRegistry())
+    try:
+        # Until it is done it is partial, also for whoever finds it after a power cut.
+        _write_json(folder / "summary.json", {"schema": SUMMARY, "partial": True, "reason": "still being written"})
+        reason: str | None = "stopped by a signal"
+        source = FileSource(recording, rate_hz=settings.analysis.rate_hz)
+        tables = TablesSink(folder, metadata={"attuned.version": attuned_version(), "attuned.purpose": purpose})
+        session = None
+        try:
+            async with make_reader(settings, models, metrics) as reader, source:
+                session = make_session(
+                    settings,
+                    info=info,
+                    source=source,
+                    reader=reader,
+                    sinks=(tables,),
+                    observe=metrics,
+                    consent=consent,
+                    paced=False,
+                )
+                await session.run(on_frame)
+                reason = session.reason
+        finally:
+            tables.close()
+            if session is not None:
+                summary = _summary(settings, models, session=session, source=source, tables=tables, reason=reason)
+                _write_json(folder / "summary.json", summary)
+                write_report(folder, created=datetime.now(UTC))
+    except OSError as error:
+        msg = f"{folder}: cannot be written ({error.strerror}); what was written is kept and incomplete"
+        raise FailedError(msg) from error
+    return summary
+
+
+def _summary(
+    settings: Settings,
+    models: ExpressionModels,
+    *,
+    session: Session,
+    source: FileSource,
+    tables: TablesSink,
+    reason: str | None,
+) -> dict[str, Any]:
+    """What `summary.json` says; nothing in it depends on when or how fast it was made."""
+    counts, tally, recording = session.counts, source.tally, source.recording
+    warnings = []
+    if not counts.faces:
+        warnings.append("no face was found in this recording")
+    if tally.n_broken:
+        warnings.append(f"{tally.n_broken} pictures could not be decoded and were left out")
+    return {
+        "schema": SUMMARY,
+        "version": attuned_version(),
+        "purpose": session.info.purpose,
+        "recording": {
+            "name": recording.path.name,
+            "fingerprint": recording.fingerprint,
+            "duration_s": round(tally.end_s, 3),
+            "width": recording.width,
+            "height": recording.height,
+            "fps": round(recording.fps, 3),
+            "codec": recording.codec,
+            "anchor": session.info.stamp.ts(0.0),
+        },
+        "session": session.info.id,
+        "participants": tables.participants,
+        "seconds": counts.seconds,
+        "counts": {
+            "pictures_decoded": tally.n_decoded,
+            "pictures_broken": tally.n_broken,
+            "pictures_out_of_order": tally.n_out_of_order,
+            "frames_analysed": counts.frames,
+            "faces_analysed": counts.faces,
+            "readings": tables.n_readings,
+            "readings_abstained": tables.n_abstained,
+        },
+        "models": {
+            arm: {"version": model.version, "sha256": model.entry.sha256}
+            for arm, model in (("pixel", models.pixel), ("landmark", models.landmark))
+        },
+        "settings": settings.model_dump(mode="json", include={"analysis", "gallery", "fusion", "changes", "group"}),
+        "partial": reason is not None,
+        "reason": reason,
+        "warnings": warnings,
+    }
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON file, atomically."""
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)  # noqa: PTH105 (atomic on every system)

@@ -1,0 +1,373 @@
+"""The composition root: builds everything from the settings, runs it in one task group, takes it down again."""
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from secrets import token_hex
+from typing import Self
+
+import structlog
+from aiomqtt import ProtocolVersion
+from prometheus_client import CollectorRegistry
+
+from config.settings import Settings
+from daemon.broker import PROTOCOL, embedded_broker
+from daemon.consent import Consent, ConsentGate
+from daemon.errors import FailedError, SourceError, UnusableInputError
+from daemon.http import make_app, serve
+from daemon.inference import FaceReader
+from daemon.session import Observer, Session, SessionInfo, Sink
+from daemon.sinks.metrics import Metrics
+from daemon.sinks.mqtt import MqttSink
+from daemon.sinks.outbox import Outbox
+from daemon.sources.file import FileSource, Recording, probe
+from models.faces import MediaPipeFaceTracker
+from models.loading import ExpressionModels, load_models
+from pipeline.call import CallSettings
+from pipeline.changes import ChangeSettings
+from pipeline.fusion import FusionSettings
+from pipeline.gallery import GallerySettings
+from pipeline.group import GroupSettings
+from pipeline.wire import Stamp, Topics, Versions
+
+log = structlog.get_logger()
+
+CONNECT_S = 5.0
+DRAIN_S = 10.0
+LIVE_SCHEMES = ("whep+https", "whep+http", "janus+https", "janus+http", "rtsp", "rtsps", "whip")
+
+
+class Shutdown(Exception):  # noqa: N818 (it is no error)
+    """Raised in the task group when it is time to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A session that is to be run."""
+
+    url: str
+    purpose: str
+    name: str | None = None
+    """None: made from the recording's fingerprint."""
+    consent: Consent | None = None
+    anchor: datetime | None = None
+    """UTC of the first picture; None: what the container says."""
+    sinks: tuple[Sink, ...] = ()
+
+
+@dataclass(slots=True)
+class Ready:
+    """Where everything is, once it runs."""
+
+    broker: str
+    http: str
+    topics: Topics
+    sessions: dict[str, Session] = field(default_factory=dict)
+
+
+def attuned_version() -> str:
+    """Version of the installed package."""
+    return version("attuned")
+
+
+def open_recording(url: str) -> Recording:
+    """The recording behind an address.
+
+    Raises:
+        SourceError: It cannot be read, or its scheme is none that this version joins.
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme == "file":
+        url = rest
+    elif separator and scheme in LIVE_SCHEMES:
+        msg = f"{scheme}:// cannot be joined by attuned {attuned_version()}; record the call and give the file"
+        raise SourceError(msg)
+    elif separator and scheme.isidentifier():
+        msg = f"{scheme}:// is no kind of source; give the path of a video file"
+        raise SourceError(msg)
+    return probe(Path(url))
+
+
+def session_info(
+    recording: Recording,
+    *,
+    models: ExpressionModels,
+    purpose: str,
+    minimum: int,
+    name: str | None = None,
+    anchor: datetime | None = None,
+    boot: str | None = None,
+    seed: str | None = None,
+) -> SessionInfo:
+    """Who a session is; without `boot` it is made from the recording, so that a replay gives the same bytes."""
+    seed = seed or recording.fingerprint
+    return SessionInfo(
+        stamp=Stamp(
+            session=name or f"s-{recording.fingerprint[:8]}",
+            boot=boot or sha256(f"{recording.fingerprint}:{seed}".encode()).hexdigest()[:16],
+            anchor=anchor or recording.anchor,
+        ),
+        seed=seed,
+        purpose=purpose,
+        versions=Versions(models.pixel.version, models.landmark.version),
+        minimum=minimum,
+    )
+
+
+def call_settings(settings: Settings) -> CallSettings:
+    """What the pipeline needs of the settings."""
+    return CallSettings(
+        rate_hz=settings.analysis.rate_hz,
+        grace_s=settings.analysis.grace_ms / 1000,
+        fusion=FusionSettings(**settings.fusion.model_dump()),
+        changes=ChangeSettings(**settings.changes.model_dump()),
+        group=GroupSettings(**settings.group.model_dump()),
+    )
+
+
+def make_session(
+    settings: Settings,
+    *,
+    info: SessionInfo,
+    source: FileSource,
+    reader: FaceReader,
+    sinks: Sequence[Sink],
+    observe: Observer,
+    consent: Consent,
+    paced: bool,
+) -> Session:
+    """A session with these settings."""
+    return Session(
+        info=info,
+        source=source,
+        reader=reader,
+        sinks=sinks,
+        observe=observe,
+        consent=ConsentGate(consent),
+        call=call_settings(settings),
+        gallery=GallerySettings(**settings.gallery.model_dump()),
+        paced=paced,
+    )
+
+
+def make_metrics(settings: Settings, models: ExpressionModels, registry: CollectorRegistry) -> Metrics:
+    """The metrics of this process."""
+    return Metrics(
+        registry=registry,
+        version=attuned_version(),
+        models={model.version: model.entry.sha256 for model in (models.pixel, models.landmark)},
+        group_emotion=settings.metrics.group_emotion,
+    )
+
+
+def make_reader(settings: Settings, models: ExpressionModels, observe: Observer) -> FaceReader:
+    """A reader with its threads."""
+    return FaceReader(
+        open_tracker=MediaPipeFaceTracker,
+        pixel=models.pixel,
+        landmark=models.landmark,
+        workers=settings.analysis.workers,
+        observe=observe.stage,
+    )
+
+
+def state_folder(settings: Settings) -> Path:
+    """`state_dir`, else `$XDG_STATE_HOME/attuned`."""
+    if settings.state_dir is not None:
+        return settings.state_dir
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "attuned"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes the state folder ours while the context lasts.
+
+    Raises:
+        UnusableInputError: Another attuned has it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        msg = f"state_dir {folder}: cannot be written ({error.strerror}); set state_dir to a folder that can"
+        raise UnusableInputError(msg) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            msg = f"state_dir {folder}: another attuned is using it; stop that one, or set another state_dir"
+            raise UnusableInputError(msg) from error
+        yield
+
+
+class Node:
+    """A running attuned: HTTP, broker, models and sessions; `async with Node(settings) as node: await node.run(…)`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sessions: dict[str, Session] = {}
+        self._stack = AsyncExitStack()
+        self.stop = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            settings = self._settings
+            folder = state_folder(settings)
+            stack.enter_context(locked(folder))
+            self._models = load_models()
+            registry = CollectorRegistry()
+            self._metrics = make_metrics(settings, self._models, registry)
+            host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+            await stack.enter_async_context(
+                serve(make_app(registry, self._missing), settings.http.host, settings.http.port)
+            )
+            mqtt, port = settings.mqtt, settings.mqtt.port
+            if mqtt.broker == "embedded":
+                port = await stack.enter_async_context(embedded_broker(mqtt.host, mqtt.port))
+                if port != mqtt.port:
+                    log.warning("mqtt.port is taken, the embedded broker has the next free one", port=port)
+            self._outbox = await stack.enter_async_context(
+                Outbox(folder / "outbox.sqlite", max_messages=settings.outbox.max_messages)
+            )
+            self._reader = await stack.enter_async_context(make_reader(settings, self._models, self._metrics))
+            topics = Topics(settings.node, mqtt.root)
+            self._mqtt = MqttSink(
+                host=mqtt.host,
+                port=port,
+                topics=topics,
+                outbox=self._outbox,
+                metrics=self._metrics,
+                info=self._info(),
+                on_consent=self._on_consent,
+                username=mqtt.username,
+                password=mqtt.password.get_secret_value() if mqtt.password else None,
+                keepalive_s=mqtt.keepalive_s,
+                protocol=PROTOCOL if mqtt.broker == "embedded" else ProtocolVersion.V5,
+            )
+            self.ready = Ready(f"{mqtt.host}:{port}", f"http://{host}:{settings.http.port}", topics, self._sessions)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def run(self, plans: Sequence[Plan], *, stay: bool) -> None:
+        """Runs the sessions, until all have ended, or until `stop` when it is to stay.
+
+        Raises:
+            SourceError: A session's source cannot be opened; when it is to stay this is logged instead.
+            PublishError: The broker refuses; when it is not to stay also: was never there.
+            FailedError: A session failed, or events could not be delivered; they stay in the outbox.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop.set)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(self._mqtt.run(give_up_s=None if stay else CONNECT_S), name="mqtt")
+                connected = tasks.create_task(self._mqtt.connected.wait(), name="mqtt connected")
+                # A session whose first readings nobody can get is worth a short wait.
+                await asyncio.wait([connected, sending], timeout=CONNECT_S + 1, return_when=asyncio.FIRST_COMPLETED)
+                connected.cancel()
+                await self._run_sessions(plans, stay=stay)
+                self._mqtt.close()
+                await asyncio.wait([sending], timeout=DRAIN_S)
+                sending.cancel()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+        if self._outbox.n_waiting:
+            msg = f"{self._outbox.n_waiting} events are not delivered; they wait in {state_folder(self._settings)}"
+            raise FailedError(msg)
+        failed = [f"session {s.info.id}: {s.reason}" for s in self._sessions.values() if s.state == "failed"]
+        if failed and not stay:
+            raise FailedError("; ".join(failed))
+
+    async def _run_sessions(self, plans: Sequence[Plan], *, stay: bool) -> None:
+        """All sessions at once; cancels what still runs when it is time to stop."""
+
+        async def stopper() -> None:
+            await self.stop.wait()
+            raise Shutdown
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                stopping = tasks.create_task(stopper(), name="stop")
+                running = [tasks.create_task(self._run(plan, stay=stay), name=f"session[{plan.url}]") for plan in plans]
+                if running:
+                    await asyncio.wait(running)
+                if stay:
+                    await self.stop.wait()
+                stopping.cancel()
+        except* Shutdown:
+            log.info("stopping")
+
+    async def _run(self, plan: Plan, *, stay: bool) -> None:
+        """One session, from opening its source to its end."""
+        settings = self._settings
+        try:
+            recording = await asyncio.to_thread(open_recording, plan.url)
+        except SourceError as error:
+            if not stay:
+                raise
+            log.error("session failed", name=plan.name, reason=str(error))  # noqa: TRY400 (no traceback for users)
+            return
+        info = session_info(
+            recording,
+            models=self._models,
+            purpose=plan.purpose,
+            minimum=settings.group.minimum,
+            name=plan.name,
+            anchor=plan.anchor,
+            boot=token_hex(8),
+        )
+        async with FileSource(recording, rate_hz=settings.analysis.rate_hz, paced=True) as source:
+            session = make_session(
+                settings,
+                info=info,
+                source=source,
+                reader=self._reader,
+                sinks=(self._mqtt, self._metrics, *plan.sinks),
+                observe=self._metrics,
+                consent=plan.consent or "declared",
+                paced=True,
+            )
+            self._sessions[info.id] = session
+            log.info("session started", session=info.id, purpose=plan.purpose)
+            await session.run()
+            log.info("session ended", session=info.id, reason=session.reason or "end of recording")
+            if source.tally.n_broken:
+                self._metrics.frames_dropped("broken", source.tally.n_broken)
+            if source.tally.n_out_of_order:
+                self._metrics.frames_dropped("out_of_order", source.tally.n_out_of_order)
+
+    async def _on_consent(self, session: str, participant: str, granted: bool) -> None:  # noqa: FBT001 (a callback)
+        """A `consent/set` message."""
+        if session in self._sessions:
+            log.info("consent", session=session, participant=participant, granted=granted)
+            await self._sessions[session].set_consent(participant, granted=granted)
+
+    def _missing(self) -> list[str]:
+        """What `/readyz` waits for."""
+        return [] if self._mqtt.connected.is_set() else ["mqtt"]
+
+    def _info(self) -> dict[str, object]:
+        """The node's self-description."""
+        return {
+            "node": self._settings.node,
+            "version": attuned_version(),
+            "models": {
+                arm: {"version": model.version, "sha256": model.entry.sha256}
+                for arm, model in (("pixel", self._models.pixel), ("landmark", self._models.landmark))
+            },
+            "purposes": sorted({session.purpose for session in self._settings.sessions}),
+        }

@@ -1,0 +1,53 @@
+"""The embedded broker: amqtt in this process, on loopback, so that nothing needs installing."""
+
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiomqtt import ProtocolVersion
+from amqtt.broker import Broker
+
+from daemon.errors import UnusableInputError
+
+PORTS_TRIED = 50
+PROTOCOL = ProtocolVersion.V311
+"""What amqtt speaks; it leaves a client of version 5 that has a will without an answer."""
+
+
+def free_port(host: str, port: int) -> int:
+    """`port`, or the next one that nobody listens on.
+
+    Raises:
+        UnusableInputError: None of the next fifty is free, or the address is not this machine's.
+    """
+    for candidate in range(port, min(port + PORTS_TRIED, 65536)):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError as error:
+                if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                    continue
+                msg = f"mqtt.host {host}: cannot be listened on ({error.strerror}); set an address of this machine"
+                raise UnusableInputError(msg) from error
+            return candidate
+    msg = f"mqtt.port: no free port from {port} to {port + PORTS_TRIED - 1} on {host}"
+    raise UnusableInputError(msg)
+
+
+@asynccontextmanager
+async def embedded_broker(host: str, port: int) -> AsyncIterator[int]:
+    """Runs a broker while the context lasts; the port it listens on, `port` or the next free one."""
+    chosen = free_port(host, port)
+    broker = Broker(
+        {
+            "listeners": {"default": {"type": "tcp", "bind": f"{host}:{chosen}"}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+    )
+    await broker.start()
+    try:
+        yield chosen
+    finally:
+        await broker.shutdown()

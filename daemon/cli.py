@@ -1,0 +1,372 @@
+"""The `attuned` command."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from config.errors import ConfigError
+from config.settings import SESSION_NAME, Settings, check_purpose, find_config, load_settings
+from daemon.errors import AttunedError, FailedError, UnusableInputError
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+PURPOSES = ("research", "healthcare", "safety", "personal", "demo")
+
+app = typer.Typer(
+    name="attuned",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Reads what the faces and the group in a video call express, second by second.
+
+Try it:  **attuned demo**
+
+Your own recording:  **attuned analyze meeting.mp4 --out out/**
+
+What attuned names are *apparent expressions*, with a confidence and an abstain flag: not what people feel.""",
+)
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure models against labelled data.")
+config_app = typer.Typer(no_args_is_help=True, help="Check configuration files.")
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(config_app, name="config")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("-c", "--config", help="Settings; default ./attuned.yaml, where there is one.")
+]
+PurposeOption = Annotated[str | None, typer.Option(help=f"Why: {', '.join(PURPOSES)}.")]
+ConsentOption = Annotated[
+    str | None,
+    typer.Option(help="`declared`: everybody agreed beforehand. `required`: nobody is read until they agree."),
+]
+StartOption = Annotated[
+    str | None, typer.Option(help="UTC of the first picture, as 2026-01-31T12:00:00Z; default: what the file says.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Says one line on stderr and ends with that exit code."""
+    for line in message.splitlines():
+        print(f"attuned: {line}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def one_line_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Turns the errors that users are told of into one line and the contract's exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        from models.errors import DataError, ModelError
+
+        try:
+            return command(*args, **kwargs)
+        except ConfigError as error:
+            fail("\n".join(error.mistakes), 2)
+        except AttunedError as error:
+            fail(str(error), error.exit_code)
+        except (ModelError, DataError) as error:
+            fail(str(error), 2)
+        except BaseExceptionGroup as group:
+            # Tasks that fail together: one told error stands for all, a bug among them is a bug.
+            told = group.subgroup((AttunedError, ModelError))
+            if told is None or group.split((AttunedError, ModelError))[1] is not None:
+                raise
+            leaf = first_leaf(told)
+            fail(str(leaf), leaf.exit_code if isinstance(leaf, AttunedError) else 2)
+        except KeyboardInterrupt:
+            fail("stopped", 1)
+
+    return run
+
+
+def first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception in a group that is no group itself."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def settings_from(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Settings of this command, with logs configured accordingly."""
+    from daemon.logs import configure_logs
+
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    settings = load_settings(path or find_config(Path.cwd(), home), overrides=overrides)
+    configure_logs(level=settings.log.level, style=settings.log.format)
+    return settings
+
+
+def purpose_of(value: str | None, default: str) -> str:
+    """A purpose that is allowed."""
+    value = value or default
+    try:
+        check_purpose(value)
+    except ValueError as error:
+        raise UnusableInputError(str(error)) from error
+    if value not in PURPOSES:
+        msg = f"--purpose {value}: give one of {', '.join(PURPOSES)}"
+        raise UnusableInputError(msg)
+    return value
+
+
+def consent_of(value: str | None) -> Any:  # noqa: ANN401 (a literal type, checked here)
+    """How consent is given; recordings are `declared` unless said otherwise."""
+    if value not in {None, "required", "declared"}:
+        msg = f"--consent {value}: give `required` or `declared`"
+        raise UnusableInputError(msg)
+    return value or "declared"
+
+
+def moment(value: str | None) -> datetime | None:
+    """The value of `--start`."""
+    from pipeline.wire import parse_time
+
+    if value is None:
+        return None
+    try:
+        return datetime.now(UTC) if value == "now" else parse_time(value)
+    except ValueError as error:
+        msg = f"--start {value}: give a date and time such as 2026-01-31T12:00:00Z"
+        raise UnusableInputError(msg) from error
+
+
+def run_async(main: Coroutine[Any, Any, T]) -> T:
+    """Runs the one event loop of a command."""
+    with asyncio.Runner() as runner:
+        return runner.run(main)
+
+
+def version_wanted(value: bool) -> None:  # noqa: FBT001 (typer's callback)
+    """`--version`."""
+    if value:
+        from daemon.app import attuned_version
+
+        print(f"attuned {attuned_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version_wanted, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Nothing runs here; commands do."""
+
+
+@app.command()
+@one_line_errors
+def demo(
+    seconds: Annotated[int, typer.Option(min=10, max=3600, help="Length of the made-up call.")] = 60,
+    config: ConfigOption = None,
+) -> None:
+    """The whole system on a made-up call of four people: nothing to set up, no camera, no account."""
+    from daemon.demo import run_demo
+
+    run_async(run_demo(settings_from(config), seconds))
+
+
+@app.command()
+@one_line_errors
+def analyze(
+    videos: Annotated[list[Path], typer.Argument(help="Recordings; any container and codec that FFmpeg reads.")],
+    out: Annotated[Path, typer.Option(help="Folder for the outputs; several videos get a folder each.")],
+    purpose: PurposeOption = None,
+    consent: ConsentOption = None,
+    start: StartOption = None,
+    seed: Annotated[str | None, typer.Option(help="Makes the pseudonyms; default: the recording itself.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what analyze wrote into the folder before.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Turn recordings into tables and a report, as fast as the machine can.
+
+    Writes seconds.parquet, group.parquet, events.jsonl, tiles.jsonl, summary.json and report.html. The same
+    recording gives the same bytes. Without a face in it you get coverage 0 and a warning, not an error.
+    """
+    from daemon.analyze import analyze as analyze_recording
+    from daemon.analyze import prepare_folder
+    from daemon.app import open_recording
+    from models.loading import load_models
+
+    settings = settings_from(config)
+    declared, agreed, anchor = purpose_of(purpose, "research"), consent_of(consent), moment(start)
+    names = [video.stem for video in videos]
+    if len(set(names)) < len(names):
+        msg = f"videos of the same name would share a folder: {', '.join(sorted(n for n in set(names) if names.count(n) > 1))}"
+        raise UnusableInputError(msg)
+    work = []
+    for video in videos:
+        recording = open_recording(str(video))
+        folder = out if len(videos) == 1 else out / video.stem
+        prepare_folder(folder, force=force)
+        work.append((recording, folder))
+    models = load_models()
+    console = Console(stderr=True)
+    partial = []
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+        for recording, folder in work:
+            task = progress.add_task(recording.path.name, total=recording.duration_s, state="")
+
+            def on_frame(time_s: float, task: Any = task, total: float | None = recording.duration_s) -> None:  # noqa: ANN401
+                length = f" of {total:.0f}" if total else ""
+                progress.update(task, completed=time_s, state=f"{time_s:.0f}{length} s")
+
+            summary = run_async(
+                analyze_recording(
+                    recording,
+                    folder,
+                    settings=settings,
+                    models=models,
+                    purpose=declared,
+                    consent=agreed,
+                    anchor=anchor,
+                    seed=seed,
+                    on_frame=on_frame,
+                )
+            )
+            progress.update(
+                task, total=summary["recording"]["duration_s"], completed=summary["recording"]["duration_s"]
+            )
+            for warning in summary["warnings"]:
+                progress.console.print(
+                    f"attuned: warning: {recording.path}: {warning}", highlight=False, soft_wrap=True
+                )
+            if summary["partial"]:
+                partial.append(f"{recording.path}: {summary['reason']}; the part before is in {folder}")
+            else:
+                n, faces = len(summary["participants"]), summary["counts"]["faces_analysed"]
+                told = f"{n} participant{'' if n == 1 else 's'}, {summary['seconds']} s, {faces} faces"
+                progress.console.print(f"{recording.path.name}: {told} → {folder}/report.html", highlight=False)
+    if partial:
+        raise FailedError("\n".join(partial))
+
+
+@app.command()
+@one_line_errors
+def join(
+    url: Annotated[str, typer.Argument(help="A recording, played in real time. Live calls are not joined yet.")],
+    purpose: PurposeOption = None,
+    consent: ConsentOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the session in topics; no person's name.")] = None,
+    start: StartOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Read one call until it ends or Ctrl-C, publish it on MQTT, and show it here."""
+    from daemon.app import Node, Plan, open_recording
+    from daemon.sinks.terminal import TerminalSink
+
+    settings = settings_from(config)
+    declared, agreed, anchor = purpose_of(purpose, "research"), consent_of(consent), moment(start)
+    if name is not None:
+        check_name(name)
+    open_recording(url)  # what cannot be opened is told before anything is started
+    console = Console()
+
+    async def main() -> None:
+        async with Node(settings) as node:
+            console.print(f"broker {node.ready.broker}   metrics {node.ready.http}/metrics", highlight=False)
+            with TerminalSink(console, title=name or "call") as terminal:
+                plan = Plan(url, declared, name=name, consent=agreed, anchor=anchor, sinks=(terminal,))
+                await node.run([plan], stay=False)
+
+    run_async(main())
+
+
+def check_name(name: str) -> None:
+    """A session's name stands in topics."""
+    if not re.fullmatch(SESSION_NAME, name):
+        msg = f"--name {name!r}: letters, digits, dot, dash and underscore, at most 64"
+        raise UnusableInputError(msg)
+
+
+@app.command()
+@one_line_errors
+def run(config: ConfigOption = None) -> None:
+    """The daemon: the sessions of the configuration, until SIGTERM or Ctrl-C."""
+    from daemon.app import Node, Plan
+
+    settings = settings_from(config)
+    plans = [Plan(s.url, s.purpose, name=s.name, consent=s.consent) for s in settings.sessions]
+
+    async def main() -> None:
+        async with Node(settings) as node:
+            await node.run(plans, stay=True)
+
+    run_async(main())
+
+
+@app.command()
+@one_line_errors
+def doctor() -> None:
+    """What is missing on this machine, and how to fix it."""
+    from daemon.doctor import examine
+
+    findings = examine()
+    console = Console()
+    for finding in findings:
+        mark = "[green]ok[/green]  " if finding.ok else "[red]MISS[/red]"
+        console.print(f"{mark} {finding.what}: {finding.detail}", highlight=False, soft_wrap=True)
+    if not all(finding.ok for finding in findings if finding.needed):
+        raise typer.Exit(1)
+
+
+@app.command()
+@one_line_errors
+def bench(
+    seconds: Annotated[int, typer.Option(min=5, max=600, help="Length of the made-up call that is measured.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Throughput and latency of the whole chain against the raw cost of the models, in one run."""
+    from daemon.bench import format_bench, run_bench
+
+    result = run_async(run_bench(settings_from(None), seconds))
+    print(json.dumps(result, indent=1) if as_json else format_bench(result))
+
+
+@evaluate_app.command("expression")
+@one_line_errors
+def evaluate_expression_command(
+    data: Annotated[Path, typer.Argument(help="DATA.npz with images, label, votes; the README says what is in it.")],
+    model: Annotated[list[str] | None, typer.Option(help="Models by name; default pixel, landmark, fused.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy, UAR, F1 per class, confusion, log-loss and calibration, with 95 % bootstrap intervals."""
+    from models.training.evaluation import evaluate_expression, format_evaluation
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading faces", total=None)
+        result = evaluate_expression(
+            data,
+            tuple(model or ("pixel", "landmark", "fused")),
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print(json.dumps(result, indent=1) if as_json else format_evaluation(result))
+
+
+@config_app.command("check")
+@one_line_errors
+def config_check(file: Annotated[Path, typer.Argument(help="A YAML file with settings.")]) -> None:
+    """Every mistake in one go, with line and key."""
+    load_settings(file)
+    print(f"{file}: ok")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,94 @@
+"""`attuned demo`: films a made-up call, runs the whole system on it, and says how the readings agree."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.progress import Progress
+
+from config.settings import Settings
+from daemon.app import Node, Plan
+from daemon.demo_call import DemoScript, agreement, format_agreement, make_script, write_call
+from daemon.demo_portraits import DemoError
+from daemon.errors import UnusableInputError
+from daemon.session import SessionInfo, State
+from daemon.sinks.terminal import TerminalSink
+from daemon.sources.file import probe
+from pipeline.emotions import EMOTIONS
+from pipeline.identity import pseudonym
+from pipeline.types import CallSecond, Event
+
+
+class Transcript:
+    """Keeps what was read of each participant and of the group, to compare it with the script."""
+
+    def __init__(self) -> None:
+        self.tops: dict[str, dict[int, str | None]] = {}
+        self.group: dict[int, str | None] = {}
+
+    async def status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> None:
+        """Not compared."""
+
+    async def second(self, info: SessionInfo, second: CallSecond) -> None:  # noqa: ARG002 (a sink's signature)
+        """Top class of each participant and of the group."""
+        for reading in second.readings:
+            self.tops.setdefault(reading.participant, {})[second.second] = reading.top
+        p = second.group.probabilities
+        self.group[second.second] = None if p is None else EMOTIONS[int(p.argmax())]
+
+    async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
+        """Not compared."""
+
+
+def compare(script: DemoScript, transcript: Transcript, seed: str) -> str:
+    """A table of how often the readings say what the script says, up to the last second that was read."""
+    seconds = range(max(transcript.group, default=-1) + 1)
+    heard = make_script(max(1, len(seconds)))
+    readings = {
+        person.name: [transcript.tops.get(pseudonym(seed, i), {}).get(second) for second in seconds]
+        for i, person in enumerate(script.people)
+    }
+    return format_agreement(agreement(heard, readings, [transcript.group.get(second) for second in seconds]))
+
+
+async def run_demo(settings: Settings, seconds: int) -> None:
+    """Films, runs and compares; leaves nothing behind.
+
+    Raises:
+        UnusableInputError: The portraits are not installed, or a port is taken.
+    """
+    console = Console()
+    with TemporaryDirectory(prefix="attuned-demo-") as folder:
+        path, script = Path(folder) / "call.mp4", make_script(seconds)
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("filming a made-up call of four people", total=seconds * script.fps)
+            try:
+                await asyncio.to_thread(
+                    write_call, path, script, progress=lambda done, _: progress.update(task, completed=done)
+                )
+            except DemoError as error:
+                raise UnusableInputError(str(error)) from error
+        recording = probe(path)
+        names = {pseudonym(recording.fingerprint, i): person.name for i, person in enumerate(script.people)}
+        transcript = Transcript()
+        private = settings.model_copy(
+            update={
+                "state_dir": Path(folder) / "state",
+                "mqtt": settings.mqtt.model_copy(update={"broker": "embedded"}),
+            }
+        )
+        async with Node(private) as node:
+            host, port = node.ready.broker.rsplit(":", 1)
+            console.print(
+                f"broker   mosquitto_sub -h {host} -p {port} -v -t '{node.ready.topics.root}/#'", highlight=False
+            )
+            console.print(f"metrics  {node.ready.http}/metrics", highlight=False)
+            console.print(f"topics   {node.ready.topics.group_emotion('demo')}", highlight=False)
+            console.print(f"         {node.ready.topics.participant_emotion('demo', '<id>')}", highlight=False)
+            with TerminalSink(console, title="attuned demo", names=names) as terminal:
+                plan = Plan(str(path), "demo", name="demo", anchor=datetime.now(UTC), sinks=(terminal, transcript))
+                await node.run([plan], stay=False)
+        console.print(compare(script, transcript, recording.fingerprint), highlight=False)

@@ -1,0 +1,174 @@
+"""What `attuned analyze` left in a folder, read back for the report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from daemon.errors import UnusableInputError
+from pipeline.emotions import EMOTIONS
+
+Layout = tuple[tuple[str, tuple[float, float, float, float]], ...]
+"""Tiles of one second: participant and x0, y0, x1, y1 in pixels of the recording."""
+
+SECONDS_COLUMNS: Final = (
+    "second",
+    "participant",
+    "coverage",
+    "quality",
+    *EMOTIONS,
+    "weight_landmark",
+    "top",
+    "confidence",
+    "abstain",
+)
+MEASURES: Final = ("synchrony", "homogeneity", "polarisation")
+GROUP_COLUMNS: Final = (
+    "second",
+    *(f"p_{name}" for name in EMOTIONS),
+    *(f"denoised_{name}" for name in EMOTIONS),
+    "dominant",
+    "deviation",
+    "type",
+    *MEASURES,
+)
+ENVELOPE: Final = frozenset(["schema", "ts", "session", "boot", "seq", "kind", "second", "participants"])
+"""Keys that every event has; the others are its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of `events.jsonl`: `scope` is `individual` or `group` for changes, `data` what else it says."""
+
+    second: int
+    kind: str
+    participants: tuple[str, ...]
+    scope: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """A folder of `attuned analyze`.
+
+    seconds: rows of `SECONDS_COLUMNS` in order of time; group: rows of `GROUP_COLUMNS`.
+    participants: in order of appearance; layouts: where everybody sat when they were first seen.
+    """
+
+    summary: Mapping[str, Any]
+    participants: tuple[str, ...]
+    seconds: pl.DataFrame
+    group: pl.DataFrame
+    happenings: tuple[Happening, ...]
+    layouts: Mapping[str, Layout]
+
+    @property
+    def first(self) -> int:
+        """The first second that any table speaks of."""
+        return min((int(s.min()) for s in self._clocks()), default=0)  # type: ignore[arg-type] (Int64, not empty)
+
+    @property
+    def n_seconds(self) -> int:
+        """How many seconds lie between the first and the last row, both included; 0 where there is no row."""
+        last = max((int(s.max()) for s in self._clocks()), default=self.first - 1)  # type: ignore[arg-type] (as above)
+        return last - self.first + 1
+
+    def of(self, participant: str) -> pl.DataFrame:
+        """The seconds of one participant."""
+        return self.seconds.filter(pl.col("participant") == participant)
+
+    def _clocks(self) -> list[pl.Series]:
+        """Seconds of the tables that have rows."""
+        return [table["second"] for table in (self.seconds, self.group) if table.height]
+
+
+def read_tables(folder: Path) -> Tables:
+    """Everything the report needs; only `tiles.jsonl` may be missing.
+
+    Raises:
+        UnusableInputError: A file is missing or is not what `attuned analyze` writes.
+    """
+    summary = _json(folder / "summary.json", _text(folder / "summary.json"))
+    seconds = _table(folder / "seconds.parquet", SECONDS_COLUMNS).sort("second", maintain_order=True)
+    group = _table(folder / "group.parquet", GROUP_COLUMNS).sort("second")
+    seen = seconds["participant"].unique(maintain_order=True).to_list()
+    listed = [str(participant) for participant in summary.get("participants") or ()]
+    participants = tuple(dict.fromkeys([*listed, *seen]))
+    return Tables(summary, participants, seconds, group, _happenings(folder), _layouts(folder, participants))
+
+
+def _table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """Those columns of a Parquet file; NaN counts as unknown."""
+    try:
+        table = pl.read_parquet(path).select(columns)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unusable(path, error) from error
+    return table.with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _happenings(folder: Path) -> tuple[Happening, ...]:
+    """Events in order of time."""
+    path = folder / "events.jsonl"
+    happenings = []
+    for line in _text(path).splitlines():
+        event = _json(path, line)
+        try:
+            happening = Happening(
+                second=int(event["second"]),
+                kind=str(event["kind"]),
+                participants=tuple(str(participant) for participant in event.get("participants", ())),
+                scope=str(event.get("scope", "")),
+                data={key: value for key, value in event.items() if key not in ENVELOPE},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unusable(path, error) from error
+        happenings.append(happening)
+    return tuple(sorted(happenings, key=lambda happening: happening.second))
+
+
+def _layouts(folder: Path, participants: Sequence[str]) -> dict[str, Layout]:
+    """Tiles of the first second in which each participant was seen."""
+    path = folder / "tiles.jsonl"
+    if not path.exists():
+        return {}
+    layouts: dict[str, Layout] = {}
+    for line in _text(path).splitlines():
+        if len(layouts) == len(participants):
+            break
+        try:
+            tiles = [(str(tile["participant"]), *map(float, tile["xyxy"])) for tile in _json(path, line)["tiles"]]
+            layout = tuple((participant, (x0, y0, x1, y1)) for participant, x0, y0, x1, y1 in tiles)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unusable(path, error) from error
+        for participant, _ in layout:
+            if participant in participants:
+                layouts.setdefault(participant, layout)
+    return layouts
+
+
+def _text(path: Path) -> str:
+    """A file's text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unusable(path, error) from error
+
+
+def _json(path: Path, text: str) -> dict[str, Any]:
+    """A JSON object."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _unusable(path, error) from error
+    if not isinstance(value, dict):
+        raise _unusable(path, f"expected an object, got {type(value).__name__}")
+    return value
+
+
+def _unusable(path: Path, why: object) -> UnusableInputError:
+    """One line that says what to do."""
+    first_line = next(iter(str(why).splitlines()), "")
+    return UnusableInputError(f"{path}: not readable as output of `attuned analyze` ({first_line}); analyse again")

@@ -1,0 +1,1 @@
+"""Where readings go: MQTT, metrics, tables, the terminal."""

@@ -1,0 +1,141 @@
+"""What Prometheus sees: base units, bounded labels, never a person; `attuned_` and the contract's names.
+
+The registry is given, so that two of these never meet.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from daemon.session import SessionInfo, State
+from pipeline.emotions import EMOTIONS
+from pipeline.types import CallSecond, Event
+
+DROP_REASONS = ("slow", "late", "broken", "out_of_order")
+PUBLISH_RESULTS = ("sent", "dropped", "discarded")
+STAGES = ("gallery", "faces", "pixel", "landmark")
+COMPONENTS = ("mqtt",)
+GROUP_MINIMUM = 3
+"""Members from which on a group's emotion is a metric: two would tell each one the other's."""
+STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+LAG_BUCKETS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+
+
+class Metrics:
+    """All metrics of a process, zero from the start; an `Observer` and a `Sink` of sessions.
+
+    Args:
+        registry: Where they are registered.
+        version: Of attuned.
+        models: File hash by `name version` of each model.
+        group_emotion: Whether groups of three and more are shown by session.
+    """
+
+    def __init__(
+        self, *, registry: CollectorRegistry, version: str, models: Mapping[str, str], group_emotion: bool = True
+    ) -> None:
+        self._group_on = group_emotion
+        self._sizes: dict[str, int] = {}
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"attuned_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"attuned_{name}", text, labels, registry=registry)
+
+        self._received = counter("frames_received", "Frames taken from sources.")
+        self._dropped = counter("frames_dropped", "Frames or readings that were not used, by reason.", "reason")
+        self._faces = counter("faces_analysed", "Faces read by both models.")
+        self._stage = Histogram(
+            "attuned_stage_duration_seconds",
+            "Time a stage took for one frame, in seconds.",
+            ["stage"],
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self._lag = Histogram(
+            "attuned_second_end_to_publish_seconds",
+            "Time from the end of a second to its readings being handed to the sinks, in seconds.",
+            buckets=LAG_BUCKETS,
+            registry=registry,
+        )
+        self._participants = gauge("participants", "Participants in all running sessions.")
+        self._published = counter("mqtt_published", "MQTT messages by result.", "result")
+        self._outbox = gauge("mqtt_outbox_messages", "Events that wait for the broker.")
+        self._reconnects = counter("reconnects", "Connections lost and sought again, by component.", "component")
+        self._personal = counter("personal_models", "Personal models by what became of them.", "result")
+        self._last_frame = gauge(
+            "last_frame_timestamp_seconds", "When the newest frame was taken, in seconds since the epoch."
+        )
+        self._group_emotion = gauge("group_emotion_ratio", "Group emotion, 0 to 1.", "session", "emotion")
+        gauge("build_info", "Version of attuned; always 1.", "version").labels(version).set(1)
+        info = gauge("model_info", "Models in use; always 1.", "model", "sha256")
+        for model, sha256 in models.items():
+            info.labels(model, sha256).set(1)
+        for family, values in (
+            (self._dropped, DROP_REASONS),
+            (self._stage, STAGES),
+            (self._published, PUBLISH_RESULTS),
+            (self._reconnects, COMPONENTS),
+            (self._personal, ("promoted", "rejected", "rolled_back")),
+        ):
+            for value in values:
+                family.labels(value)
+
+    def frame_received(self, time_s: float) -> None:
+        """A frame came from the source, taken at that UTC time in seconds."""
+        self._received.inc()
+        self._last_frame.set(time_s)
+
+    def frames_dropped(self, reason: str, n: int = 1) -> None:
+        """Frames or readings were not used."""
+        self._dropped.labels(reason).inc(n)
+
+    def faces_analysed(self, n: int) -> None:
+        """Faces were read."""
+        self._faces.inc(n)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """A stage took that long for a frame."""
+        self._stage.labels(name).observe(seconds)
+
+    def mqtt_published(self, result: str, n: int = 1) -> None:
+        """MQTT messages were sent, dropped or discarded."""
+        self._published.labels(result).inc(n)
+
+    def second_published(self, lag_s: float) -> None:
+        """A second was handed to the sinks that long after its end."""
+        self._lag.observe(lag_s)
+
+    def outbox(self, n: int) -> None:
+        """So many events wait."""
+        self._outbox.set(n)
+
+    def reconnect(self, component: str) -> None:
+        """A connection was lost."""
+        self._reconnects.labels(component).inc()
+
+    async def second(self, info: SessionInfo, second: CallSecond) -> None:
+        """Participants of the session, and its group where it is large enough."""
+        self._sizes[info.id] = len(second.readings)
+        self._participants.set(sum(self._sizes.values()))
+        if not self._group_on or second.group.probabilities is None or len(second.group.engaged) < GROUP_MINIMUM:
+            self._remove(info.id)
+            return
+        for emotion, ratio in zip(EMOTIONS, second.group.probabilities.tolist(), strict=True):
+            self._group_emotion.labels(info.id, emotion).set(ratio)
+
+    async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
+        """Events are not metrics."""
+
+    async def status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> None:  # noqa: ARG002
+        """What belongs to a session goes with it."""
+        if state in {"ended", "failed"}:
+            self._sizes.pop(info.id, None)
+            self._participants.set(sum(self._sizes.values()))
+            self._remove(info.id)
+
+    def _remove(self, session: str) -> None:
+        """A session's group has no emotion now."""
+        for emotion in EMOTIONS:
+            self._group_emotion.remove_by_labels({"session": session, "emotion": emotion})

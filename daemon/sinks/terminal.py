@@ -1,0 +1,145 @@
+"""What a session looks like in a terminal: a live table, or plain lines where there is no terminal."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from daemon.session import SessionInfo, State
+from pipeline.emotions import EMOTIONS, F64
+from pipeline.types import CallSecond, Event, FusedReading
+
+COLOURS = dict(zip(EMOTIONS, ("red", "green", "magenta", "yellow", "blue", "cyan", "bright_black"), strict=True))
+LETTERS = dict(zip(EMOTIONS, "ADFHSU-", strict=True))
+BAR_CELLS = 28
+EVENTS_SHOWN = 6
+QUIET_KINDS = frozenset({"participant_joined"})
+
+
+def clock(second: float) -> str:
+    """`m:ss` of a recording, `hh:mm:ss` UTC of a live call."""
+    minutes, seconds = divmod(int(second), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours % 24}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def bar(probabilities: F64 | None, cells: int = BAR_CELLS) -> Text:
+    """The seven probabilities as one bar; every cell has the letter and colour of its class."""
+    if probabilities is None:
+        return Text("no face".center(cells), style="dim")
+    edges = [round(float(edge) * cells) for edge in probabilities.cumsum()]
+    text = Text()
+    start = 0
+    for name, edge in zip(EMOTIONS, edges, strict=True):
+        text.append(LETTERS[name] * (edge - start), style=f"black on {COLOURS[name]}")
+        start = edge
+    return text
+
+
+def describe(event: Event, names: Mapping[str, str]) -> str:
+    """One line about an event."""
+    who = ", ".join(names.get(p, p) for p in event.participants)
+    if event.kind == "change":
+        subject = f"the group ({who})" if event.data["scope"] == "group" else who
+        return f"{clock(event.time_s)} {subject}: {event.data['from']} → {event.data['to']}"
+    data = " ".join(f"{key}={value}" for key, value in event.data.items())
+    return " ".join(part for part in (clock(event.time_s), event.kind.replace("_", " "), who, data) if part)
+
+
+class TerminalSink:
+    """Shows a session: `with TerminalSink(console, title=…) as sink`.
+
+    Args:
+        console: Where; a terminal gets a live table, anything else plain lines.
+        title: Above the table.
+        names: What to call participants instead of their pseudonyms; for the demo's made-up people.
+    """
+
+    def __init__(self, console: Console, *, title: str, names: Mapping[str, str] | None = None) -> None:
+        self._console = console
+        self._title = title
+        self.names: dict[str, str] = dict(names or {})
+        self._events: deque[str] = deque(maxlen=EVENTS_SHOWN)
+        self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    async def status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> None:
+        """The table shows readings; the end is told by events."""
+
+    async def second(self, info: SessionInfo, second: CallSecond) -> None:
+        """Draws the second, or prints it."""
+        await self.events(info, second.events)
+        if self._live is not None:
+            self._live.update(self._table(info, second))
+            return
+        parts = [self._plain(reading) for reading in second.readings]
+        if second.group.probabilities is not None:
+            parts.append(f"group {'+'.join(second.group.dominant) or 'mixed'}")
+        self._console.print(f"{clock(second.second):>8}  " + "  ".join(parts), soft_wrap=True, highlight=False)
+
+    async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:  # noqa: ARG002 (a sink's signature)
+        """Keeps the last few below the table, or prints them."""
+        for event in events:
+            if event.kind in QUIET_KINDS:
+                continue
+            line = describe(event, self.names)
+            self._events.append(line)
+            if self._live is None:
+                self._console.print(f"          {line}", soft_wrap=True, highlight=False)
+
+    def _plain(self, reading: FusedReading) -> str:
+        """`name happiness 0.91`, in brackets when it abstains."""
+        name = self.names.get(reading.participant, reading.participant)
+        if reading.probabilities is None:
+            return f"{name} -"
+        text = f"{reading.top} {reading.confidence:.2f}"
+        return f"{name} ({text})" if reading.abstain else f"{name} {text}"
+
+    def _table(self, info: SessionInfo, second: CallSecond) -> Group:
+        """Participants, the group, and the last events."""
+        legend = " ".join(f"{LETTERS[name]} {name}" for name in EMOTIONS)
+        table = Table(title=f"{self._title}  {clock(second.second)}", caption=legend, expand=False)
+        for column in ("participant", "expression", "sure", "distribution", "pixel : landmark", "quality"):
+            table.add_column(column, no_wrap=True)
+        for reading in second.readings:
+            name = self.names.get(reading.participant, reading.participant)
+            if reading.probabilities is None or reading.top is None:
+                table.add_row(name, Text("no face", style="dim"), "", bar(None), "", "")
+                continue
+            style = "dim" if reading.abstain else f"bold {COLOURS[reading.top]}"
+            table.add_row(
+                name,
+                Text(reading.top + (" ?" if reading.abstain else ""), style=style),
+                f"{reading.confidence:.2f}",
+                bar(reading.probabilities),
+                f"{reading.weight_pixel:.2f} : {reading.weight_landmark:.2f}",
+                f"{reading.arms.quality:.2f}",
+            )
+        group = second.group
+        if len(group.members) >= info.minimum and group.probabilities is not None:
+            table.add_section()
+            spread = max(group.deviation.values())
+            table.add_row(
+                Text(f"group of {len(group.members)}", style="bold"),
+                Text("+".join(group.dominant) or "mixed", style="bold"),
+                f"{group.probabilities.max():.2f}",
+                bar(group.probabilities),
+                f"deviation ≤ {spread:.2f}",
+                "",
+            )
+        return Group(table, *(Text(f"  {line}", style="dim") for line in self._events))

@@ -1,0 +1,290 @@
+"""Recordings: any container and codec that FFmpeg reads, as frames on a regular grid of time.
+
+A recording's timeline begins with its first picture. What is given out for the instant k / rate is the picture
+that a player would show then: the newest one whose time is not later. So variable frame rates and missing
+frames need no special case, and a still stretch counts as seen, but for no longer than `hold_s`.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+
+from daemon.errors import SourceError
+from pipeline.types import U8, Frame
+from pipeline.wire import EPOCH, parse_time
+
+FALLBACK_FPS = 25.0
+GAP_MAX_S = 3600.0
+FINGERPRINT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a file says of itself before it is read."""
+
+    path: Path
+    fingerprint: str
+    """Hexadecimal SHA-256 of size, beginning and end: the same recording, whatever it is called."""
+    duration_s: float | None
+    width: int
+    height: int
+    fps: float
+    codec: str
+    anchor: datetime
+    """UTC of the first picture: the container's creation time, else 1970."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to the pictures of a file."""
+
+    n_decoded: int = 0
+    n_broken: int = 0
+    n_out_of_order: int = 0
+    end_s: float = 0.0
+    """Where the last picture ends, in seconds from the first."""
+    problem: str | None = None
+    """Why the file ended before its end."""
+
+
+def probe(path: Path) -> Recording:
+    """What the file says of itself.
+
+    Raises:
+        SourceError: It is missing, unreadable, empty, no video, or has sound only.
+    """
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        duration = container.duration / av.time_base if container.duration else None
+        fps = stream.average_rate or stream.guessed_rate
+        return Recording(
+            path=path,
+            fingerprint=_fingerprint(path),
+            duration_s=duration,
+            width=stream.width,
+            height=stream.height,
+            fps=float(fps) if fps else FALLBACK_FPS,
+            codec=stream.codec_context.name,
+            anchor=_creation_time(container.metadata.get("creation_time")),
+        )
+
+
+def read_frames(recording: Recording, *, rate_hz: float, hold_s: float, tally: Tally) -> Generator[Frame, None, None]:
+    """Frames at k / rate_hz, k = 0, 1, …, from the first picture to the end of the last.
+
+    Args:
+        recording: What `probe` returned.
+        rate_hz: Frames per second.
+        hold_s: How long a picture is shown when none follows.
+        tally: Is kept up to date; its `problem` says whether the file broke off.
+    """
+    source_id = recording.fingerprint[:8]
+    slot, shown_s = 0, 0.0
+    shown: _Shown | None = None
+    for picture, time_s, aspect in _pictures(recording, tally):
+        while shown is not None and slot / rate_hz < time_s:
+            if slot / rate_hz - shown_s <= hold_s:
+                yield Frame(source_id, slot / rate_hz, shown.rgb())
+            slot += 1
+        shown, shown_s = _Shown(picture, aspect), time_s
+    while shown is not None and slot / rate_hz < tally.end_s:
+        if slot / rate_hz - shown_s <= hold_s:
+            yield Frame(source_id, slot / rate_hz, shown.rgb())
+        slot += 1
+
+
+class _Shown:
+    """A decoded picture that is converted when it is first asked for."""
+
+    def __init__(self, picture: VideoFrame, aspect: float) -> None:
+        self._picture = picture
+        self._aspect = aspect
+        self._rgb: U8 | None = None
+
+    def rgb(self) -> U8:
+        """(H, W, 3) uint8 RGB, upright and with square pixels."""
+        if self._rgb is None:
+            self._rgb = upright_rgb(self._picture, self._aspect)
+        return self._rgb
+
+
+def upright_rgb(picture: VideoFrame, aspect: float = 1.0) -> U8:
+    """(H, W, 3) uint8 RGB as a player shows it: turned by the rotation in the metadata, pixels made square.
+
+    Args:
+        picture: A decoded picture; its rotation is in degrees, counter-clockwise.
+        aspect: Width of a pixel divided by its height.
+    """
+    width = max(2, round(picture.width * aspect))
+    rgb = picture.to_ndarray(format="rgb24", width=width, height=picture.height).astype(np.uint8, copy=False)
+    turns = round(picture.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _pictures(recording: Recording, tally: Tally) -> Iterator[tuple[VideoFrame, float, float]]:
+    """Decoded pictures, their time from the first one and their pixels' aspect; broken ones are counted."""
+    first_s: float | None = None
+    period_s = 1 / recording.fps
+    last_s = -period_s
+    with _open(recording.path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for picture in _decode(container, stream.index, tally):
+            tally.n_decoded += 1
+            time_s = last_s + period_s
+            if picture.pts is not None and picture.time_base:
+                first_s = picture.time - time_s if first_s is None else first_s
+                # Ticks become decimals: a whole second must stay one.
+                time_s = round(picture.time - first_s, 9)
+            if time_s <= last_s or time_s > last_s + GAP_MAX_S:
+                tally.n_out_of_order += 1
+                continue
+            last_s = time_s
+            length_s = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
+            tally.end_s = round(time_s + (length_s if 0 < length_s < 1 else period_s), 9)
+            yield picture, time_s, float(stream.codec_context.sample_aspect_ratio or 1)
+    if tally.problem is None and tally.n_decoded == 0:
+        tally.problem = "no picture could be decoded"
+    if tally.problem is None and recording.duration_s and tally.end_s < 0.95 * recording.duration_s - 1:
+        tally.problem = f"the file ends after {tally.end_s:.1f} s of {recording.duration_s:.1f} s"
+
+
+def _decode(container: av.container.InputContainer, index: int, tally: Tally) -> Iterator[VideoFrame]:
+    """Pictures of one stream; a packet that cannot be decoded is counted and the next one tried."""
+    packets = container.demux(container.streams[index])
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except FFmpegError as error:
+            tally.problem = f"the file breaks off after {tally.end_s:.1f} s ({_reason(error)})"
+            return
+        try:
+            pictures = packet.decode()
+        except FFmpegError:
+            tally.n_broken += 1
+            continue
+        for picture in pictures:
+            if isinstance(picture, VideoFrame):
+                yield picture
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[av.container.InputContainer]:
+    """The open container.
+
+    Raises:
+        SourceError: It is missing, unreadable, empty, no video, or has sound only.
+    """
+    if path.is_dir():
+        msg = f"{path}: is a folder; give a video file"
+        raise SourceError(msg)
+    try:
+        empty = path.stat().st_size == 0
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror}"
+        raise SourceError(msg) from error
+    if empty:
+        msg = f"{path}: is empty (0 bytes); record it again or copy it again"
+        raise SourceError(msg)
+    try:
+        container = av.open(os.fspath(path), mode="r")
+    except FFmpegError as error:
+        msg = f"{path}: is not a video that can be read ({_reason(error)})"
+        raise SourceError(msg) from error
+    with container:
+        if not container.streams.video:
+            msg = f"{path}: has no video track, only {', '.join(sorted({s.type for s in container.streams})) or 'nothing'}"
+            raise SourceError(msg)
+        yield container
+
+
+def _reason(error: FFmpegError) -> str:
+    """What FFmpeg said, in lower case."""
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _creation_time(text: str | None) -> datetime:
+    """The container's creation time in UTC; 1970 where there is none that can be read."""
+    if text is None:
+        return EPOCH
+    try:
+        return parse_time(text)
+    except ValueError:
+        return EPOCH
+
+
+def _fingerprint(path: Path) -> str:
+    """Hexadecimal SHA-256 of the size, the first and the last megabyte."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest = sha256(str(size).encode())
+        for start in (0, max(0, size - FINGERPRINT_BYTES)):
+            file.seek(start)
+            digest.update(file.read(FINGERPRINT_BYTES))
+    return digest.hexdigest()
+
+
+class FileSource:
+    """A recording as a source: `async with FileSource(...) as source: async for frame in source.frames()`.
+
+    One picture is decoded ahead, in the source's own thread. Unpaced, every frame is given out, as fast as they
+    are taken. Paced, a frame is given out when its time has come.
+
+    Args:
+        recording: What `probe` returned.
+        rate_hz: Frames per second.
+        hold_s: How long a picture is shown when none follows.
+        paced: Whether to keep to the recording's own speed.
+    """
+
+    def __init__(self, recording: Recording, *, rate_hz: float, hold_s: float = 2.0, paced: bool = False) -> None:
+        self.recording = recording
+        self.tally = Tally()
+        self._frames = read_frames(recording, rate_hz=rate_hz, hold_s=hold_s, tally=self.tally)
+        self._paced = paced
+        self._began: float | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A picture may be in the making: the file is closed in the thread that reads it, after that.
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._frames.close)
+        self._thread.shutdown()
+
+    def now_s(self) -> float:
+        """Where a paced playback stands on the recording's timeline; its clock starts with the first frame."""
+        now = asyncio.get_running_loop().time()
+        if self._began is None:
+            self._began = now
+        return now - self._began
+
+    async def frames(self) -> AsyncGenerator[Frame, None]:
+        """Frames in order of time."""
+        loop = asyncio.get_running_loop()
+        ahead = loop.run_in_executor(self._thread, next, self._frames, None)
+        while (frame := await ahead) is not None:
+            ahead = loop.run_in_executor(self._thread, next, self._frames, None)
+            if self._paced:
+                await asyncio.sleep(max(0.0, frame.time_s - self.now_s()))
+            yield frame

@@ -1,0 +1,1 @@
+"""What implements the protocols of `pipeline`: importing or constructing never downloads."""

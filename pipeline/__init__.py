@@ -1,0 +1,1 @@
+"""Pure values and maths: same input, same output; no clock, files, sockets, asyncio or logging."""

@@ -1,0 +1,84 @@
+"""Two arms → one distribution, with weights that adapt to each participant (GROUP, section 4.3 and Fig. 6)."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pipeline.types import FusedReading, SecondReading, frozen_array
+
+
+@dataclass(frozen=True, slots=True)
+class FusionSettings:
+    """Constants of algorithm 3.
+
+    every_s: seconds between updates; first_s: the first one.
+    gain: how far the largest deviation from the group's mean moves a weight.
+    pull: share of the distance to 0.5 that every update takes back, so that weights settle.
+    weight_min, weight_max: bounds of the landmark arm's weight.
+    abstain_confidence, abstain_quality: below either, a reading abstains.
+    """
+
+    every_s: int = 10
+    first_s: int = 20
+    gain: float = 0.05
+    pull: float = 0.1
+    weight_min: float = 0.2
+    weight_max: float = 0.8
+    abstain_confidence: float = 0.4
+    abstain_quality: float = 0.15
+
+
+DEFAULT_FUSION = FusionSettings()
+
+
+def fuse(arms: SecondReading, weight_landmark: float, settings: FusionSettings = DEFAULT_FUSION) -> FusedReading:
+    """Linear pool p = w_px p_px + w_lm p_lm; without a mesh p = p_px; absence stays absence.
+
+    A reading abstains when nobody should act on it: no face, too poor a picture, or no class stands out.
+    """
+    if arms.pixel is None or arms.quality is None:
+        return FusedReading(arms, 1 - weight_landmark, weight_landmark, None, abstain=True)
+    probabilities = arms.pixel
+    if arms.landmark is not None:
+        probabilities = frozen_array((1 - weight_landmark) * arms.pixel + weight_landmark * arms.landmark)
+    poor = arms.quality < settings.abstain_quality
+    unsure = float(probabilities.max()) < settings.abstain_confidence
+    return FusedReading(arms, 1 - weight_landmark, weight_landmark, probabilities, abstain=poor or unsure)
+
+
+class AdaptiveWeights:
+    """The landmark arm's weight of each participant; 0.5 at first, above-average movers lean on landmarks."""
+
+    def __init__(self, settings: FusionSettings = DEFAULT_FUSION) -> None:
+        self._settings = settings
+        self._landmark: dict[str, float] = {}
+
+    def landmark(self, participant: str) -> float:
+        """Weight of the landmark arm in [0.2, 0.8]."""
+        return self._landmark.get(participant, 0.5)
+
+    def due(self, elapsed_s: int) -> bool:
+        """Whether an update is due when that many seconds of the call are over."""
+        return (
+            elapsed_s >= self._settings.first_s and (elapsed_s - self._settings.first_s) % self._settings.every_s == 0
+        )
+
+    def update(self, changes_per_minute: Mapping[str, float], engaged: Collection[str]) -> None:
+        """One step of GROUP Fig. 6, with the step a function of the deviation and a pull to 0.5.
+
+        d_i = clip((c_i - mean) / (mean + 1), -1, 1); w <- clip(w + gain d_i - pull (w - 0.5), min, max).
+        The mean is over the engaged members; with fewer than two of them the weights rest.
+
+        Args:
+            changes_per_minute: c_i of every participant who was covered at all in the trailing minute.
+            engaged: Members who count for the mean.
+        """
+        counted = sorted(changes_per_minute[p] for p in engaged if p in changes_per_minute)
+        if len(counted) < 2:  # noqa: PLR2004 (a group)
+            return
+        s = self._settings
+        mean = sum(counted) / len(counted)
+        for participant, count in changes_per_minute.items():
+            deviation = min(1.0, max(-1.0, (count - mean) / (mean + 1)))
+            weight = self.landmark(participant)
+            weight += s.gain * deviation - s.pull * (weight - 0.5)
+            self._landmark[participant] = min(s.weight_max, max(s.weight_min, weight))

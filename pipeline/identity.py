@@ -1,0 +1,48 @@
+"""Tiles → stable pseudonyms: the same place in the picture is the same participant."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from pipeline.gallery import iou
+from pipeline.types import Box
+
+SAME_PLACE_IOU = 0.5
+
+
+def pseudonym(seed: str, index: int) -> str:
+    """`p-` and eight hexadecimal digits for the index-th participant to appear in the session of `seed`."""
+    return "p-" + sha256(f"{seed}:{index}".encode()).hexdigest()[:8]
+
+
+class TileIdentity:
+    """Gives every tile its participant: by place, else a new one in order of appearance, top left first.
+
+    Whoever leaves is remembered by place, so that a tile that comes back there is the same participant. Ids
+    that follow people through a re-flow are issue-sized work of their own; see decisions/0003.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._n_known = 0
+        self._places: dict[str, Box] = {}
+
+    def assign(self, boxes: Sequence[Box]) -> tuple[str, ...]:
+        """The participant of each box, each one at most once; best overlap first."""
+        pairs = sorted(
+            (
+                (-overlap, i, participant)
+                for i, box in enumerate(boxes)
+                for participant, place in self._places.items()
+                if (overlap := iou(box, place)) >= SAME_PLACE_IOU
+            ),
+        )
+        chosen: dict[int, str] = {}
+        for _, i, participant in pairs:
+            if i not in chosen and participant not in chosen.values():
+                chosen[i] = participant
+        for i, box in enumerate(boxes):
+            if i not in chosen:
+                chosen[i] = pseudonym(self._seed, self._n_known)
+                self._n_known += 1
+            self._places[chosen[i]] = box
+        return tuple(chosen[i] for i in range(len(boxes)))

@@ -1,0 +1,38 @@
+"""What the pipeline needs from a model; `models` implements it, tests fake it."""
+
+from typing import Protocol
+
+from pipeline.emotions import F32
+from pipeline.types import U8, Expressions, Faces
+
+
+class FaceTracker(Protocol):
+    """Finds the face of one participant in picture after picture; used by one thread at a time."""
+
+    def find(self, image: U8) -> Faces:
+        """At most one face, in pixels of the (H, W, 3) uint8 RGB picture, with its 468-point mesh."""
+
+    def close(self) -> None:
+        """Give its memory and threads back."""
+
+
+class PixelModel(Protocol):
+    """An expression model that reads grey pictures of faces."""
+
+    @property
+    def version(self) -> str:
+        """Name and version, such as `pixel-1.0`."""
+
+    def predict(self, faces: U8) -> Expressions:
+        """What (n, 48, 48) uint8 grey face crops express."""
+
+
+class LandmarkModel(Protocol):
+    """An expression model that reads the geometry of face meshes."""
+
+    @property
+    def version(self) -> str:
+        """Name and version, such as `landmark-1.0`."""
+
+    def predict(self, landmarks: F32) -> Expressions:
+        """What (n, 468, 3) float32 meshes express; unit and position do not matter."""

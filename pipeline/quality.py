@@ -1,0 +1,44 @@
+"""How far a face in a frame can be trusted: the weight of that frame in its second (GROUP, section 4.1)."""
+
+import math
+
+import numpy as np
+
+from pipeline.types import U8
+
+QUALITY_MIN, QUALITY_MAX = 0.05, 1.0
+FULL_WIDTH_PX = 64.0
+SHARP = 0.30
+"""Relative Laplacian of a 48-pixel crop from which on it counts as sharp; see `sharpness`."""
+
+
+def sharpness(crop: U8) -> float:
+    """Sharpness of an (H, W) uint8 grey face crop in [0, 1]; 0 for a flat picture.
+
+    Mean absolute Laplacian (four neighbours) over the standard deviation of the grey values, so that contrast
+    and exposure do not count, as a share of `SHARP`: the value that a webcam face of 64 px or more exceeds and
+    the same face blurred with sigma 2 px stays far below.
+    """
+    grey = crop.astype(np.float64)
+    spread = float(grey.std())
+    if spread < 1.0:
+        return 0.0
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    return min(1.0, float(np.abs(laplacian).mean()) / spread / SHARP)
+
+
+def frame_quality(*, score: float, width_px: float, yaw_rad: float, pitch_rad: float, sharp: float) -> float:
+    """Weight of a frame in [0.05, 1].
+
+    q = detector score x min(1, face width / 64 px) x max(0, cos yaw) x max(0, cos pitch) x sharpness, clipped.
+
+    Args:
+        score: The detector's, in [0, 1].
+        width_px: Width of the face in pixels of the recording.
+        yaw_rad: Turn of the head to the side, 0 when it faces the camera.
+        pitch_rad: Turn of the head up or down.
+        sharp: `sharpness` of the crop, in [0, 1].
+    """
+    facing = max(0.0, math.cos(yaw_rad)) * max(0.0, math.cos(pitch_rad))
+    quality = score * min(1.0, width_px / FULL_WIDTH_PX) * facing * sharp
+    return min(QUALITY_MAX, max(QUALITY_MIN, quality))

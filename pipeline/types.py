@@ -1,0 +1,171 @@
+"""The values that flow through one second of video, in the order in which they come to be.
+
+Times (`time_s`) are seconds on the session's timeline: a recording counts from its first picture, a live
+call from the Unix epoch. `second` is `floor(time_s)`. What a timeline's zero is in UTC stands in
+`wire.Stamp`; see decisions/0001-time-seq-ids.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.emotions import EMOTIONS, F32, F64, derived_valence_arousal
+
+U8 = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels; x1 and y1 are the first column and row outside."""
+
+
+def frozen_array(array: F64) -> F64:
+    """The same array, no longer writable: a reading that was given out does not change."""
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a feed: `image` is (H, W, 3) uint8 RGB."""
+
+    source_id: str
+    time_s: float
+    image: U8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """One participant's rectangle of a frame; `image` is a view of shape (y1 - y0, x1 - x0, 3)."""
+
+    participant: str
+    xyxy: Box
+    image: U8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """All faces of a picture, first axis n.
+
+    xyxy: (n, 4) float32, pixels of that picture, the bounding box of the mesh.
+    score: (n,) float32 in [0, 1], the detector's.
+    landmarks: (n, 468, 3) float32: x and y in pixels, z in the same unit, negative towards the camera.
+    """
+
+    xyxy: F32
+    score: F32
+    landmarks: F32
+
+    def __len__(self) -> int:
+        """How many faces."""
+        return len(self.score)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expressions:
+    """What a model says of n faces: (n, 7) logits, (n, 7) calibrated probabilities, (n, d) embeddings."""
+
+    logits: F32
+    probabilities: F64
+    embeddings: F32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceReading:
+    """One face in one frame: calibrated (7,) probabilities of each arm, and the weight of this frame.
+
+    `landmark` is None where no mesh was found; `quality` is in [0.05, 1].
+    """
+
+    participant: str
+    time_s: float
+    quality: float
+    pixel: F64
+    landmark: F64 | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondReading:
+    """One participant in one second: quality-weighted means of each arm (GROUP, section 4.1).
+
+    `pixel` is None when no frame was read: absence, never neutral. `coverage` = read / expected in [0, 1].
+    """
+
+    participant: str
+    second: int
+    n_frames: int
+    coverage: float
+    quality: float | None
+    pixel: F64 | None
+    landmark: F64 | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FusedReading:
+    """A `SecondReading` with both arms made one (GROUP, section 4.3); `probabilities` None is absence."""
+
+    arms: SecondReading
+    weight_pixel: float
+    weight_landmark: float
+    probabilities: F64 | None
+    abstain: bool
+
+    @property
+    def participant(self) -> str:
+        """Pseudonym, `p-` and eight hexadecimal digits."""
+        return self.arms.participant
+
+    @property
+    def top(self) -> str | None:
+        """Most probable class; the first in `EMOTIONS` order on a tie."""
+        return None if self.probabilities is None else EMOTIONS[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float | None:
+        """Calibrated probability of `top`."""
+        return None if self.probabilities is None else float(self.probabilities.max())
+
+    @property
+    def valence_arousal(self) -> tuple[float, float] | None:
+        """Derived valence and arousal in [-1, 1]."""
+        return None if self.probabilities is None else derived_valence_arousal(self.probabilities)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupReading:
+    """The group in one second (GROUP, section 4.2).
+
+    members: everybody in the call, present or not; engaged: whose distributions were summed; excluded: why
+    the others were not; deviation: Euclidean distance of each engaged member to `probabilities`. What is None
+    is not known, or not computed yet.
+    """
+
+    second: int
+    members: tuple[str, ...]
+    engaged: tuple[str, ...]
+    excluded: Mapping[str, str]
+    probabilities: F64 | None
+    dominant: tuple[str, ...]
+    deviation: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at `time_s`; `participants` are pseudonyms, `data` is JSON."""
+
+    kind: str
+    time_s: float
+    participants: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallSecond:
+    """Everything known when a second closes: readings in order of appearance, the group, what happened."""
+
+    second: int
+    readings: tuple[FusedReading, ...]
+    group: GroupReading
+    events: tuple[Event, ...]
+    tiles: tuple[tuple[str, Box], ...]

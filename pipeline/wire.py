@@ -1,0 +1,265 @@
+"""Readings ↔ versioned JSON: topics, payloads, stamps. What stands here is the contract.
+
+A payload is a dict whose keys come in the order of the contract; `encode` makes the bytes, the same bytes for
+the same reading. Probabilities are rounded to six digits, times to milliseconds.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.emotions import EMOTIONS, F64
+from pipeline.types import Event, FusedReading, GroupReading, SecondReading, frozen_array
+
+Payload = dict[str, Any]
+
+PARTICIPANT_EMOTION: Final = "attuned/participant-emotion/1"
+PARTICIPANT_MODEL: Final = "attuned/participant-model/1"
+GROUP_EMOTION: Final = "attuned/group-emotion/1"
+EVENT: Final = "attuned/event/1"
+SESSION_STATUS: Final = "attuned/session-status/1"
+NODE_INFO: Final = "attuned/node-info/1"
+
+EVENT_KINDS: Final = frozenset(
+    [
+        "session_started",
+        "session_ended",
+        "source_lost",
+        "source_recovered",
+        "participant_joined",
+        "participant_left",
+        "camera_off",
+        "camera_on",
+        "layout_changed",
+        "consent_changed",
+        "change",
+        "dismissed",
+        "group_type_changed",
+        "polarised",
+        "head_promoted",
+        "head_rejected",
+        "head_rolled_back",
+        "outbox_discarded",
+    ]
+)
+N_DIGITS = 6
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Topic names of a node; `root` is `attuned` in the contract."""
+
+    node: str
+    root: str = "attuned"
+
+    @property
+    def availability(self) -> str:
+        """`online` or `offline`, retained, the last will."""
+        return f"{self.root}/{self.node}/availability"
+
+    @property
+    def info(self) -> str:
+        """What runs here, retained."""
+        return f"{self.root}/{self.node}/info"
+
+    def status(self, session: str) -> str:
+        """State of a session, retained."""
+        return f"{self.root}/{self.node}/session/{session}/status"
+
+    def event(self, session: str) -> str:
+        """Events of a session, QoS 1."""
+        return f"{self.root}/{self.node}/session/{session}/event"
+
+    def group_emotion(self, session: str) -> str:
+        """The group, every second."""
+        return f"{self.root}/{self.node}/session/{session}/group/emotion"
+
+    def participant_emotion(self, session: str, participant: str) -> str:
+        """One participant, every second."""
+        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/emotion"
+
+    def participant_model(self, session: str, participant: str) -> str:
+        """Which heads read a participant, retained."""
+        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/model"
+
+    def consent_filter(self) -> str:
+        """What to subscribe to for consent."""
+        return f"{self.root}/{self.node}/session/+/participant/+/consent/set"
+
+    def parse_consent(self, topic: str) -> tuple[str, str] | None:
+        """Session and participant of a `consent/set` topic; None for any other topic."""
+        head, tail = f"{self.root}/{self.node}/session/", "/consent/set"
+        if not topic.startswith(head) or not topic.endswith(tail):
+            return None
+        parts = topic[len(head) : -len(tail)].split("/")
+        if len(parts) != 3 or parts[1] != "participant" or not all(parts):  # noqa: PLR2004 (session/participant/id)
+            return None
+        return parts[0], parts[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What every payload of a session says of itself: who, which run, and what second 0 is in UTC."""
+
+    session: str
+    boot: str
+    anchor: datetime = EPOCH
+
+    def ts(self, time_s: float) -> str:
+        """RFC 3339 with milliseconds of a time on the session's timeline."""
+        return rfc3339(self.anchor + timedelta(milliseconds=round(time_s * 1000)))
+
+    def epoch_s(self, time_s: float) -> float:
+        """Seconds since 1970 of a time on the session's timeline."""
+        return self.anchor.timestamp() + time_s
+
+    def head(self, schema: str, time_s: float, seq: int) -> Payload:
+        """The fields that all payloads begin with."""
+        return {"schema": schema, "ts": self.ts(time_s), "session": self.session, "boot": self.boot, "seq": seq}
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Versions of the two models, and which head of each is in use."""
+
+    pixel: str
+    landmark: str
+    head_pixel: str = "generic"
+    head_landmark: str = "generic"
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-01-31T12:00:00.000Z`; the moment must know its time zone."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime:
+    """A moment from RFC 3339 text; without a zone it is UTC.
+
+    Raises:
+        ValueError: The text is no date and time.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """Compact JSON in UTF-8; NaN and infinities are refused with a ValueError."""
+    return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def distribution(probabilities: F64 | None) -> dict[str, float] | None:
+    """Probabilities by class name; None stays None."""
+    if probabilities is None:
+        return None
+    return {name: rounded(p) for name, p in zip(EMOTIONS, probabilities.tolist(), strict=True)}
+
+
+def rounded(value: float) -> float:
+    """Six digits; no negative zero."""
+    return round(value, N_DIGITS) + 0.0
+
+
+def participant_emotion(reading: FusedReading, versions: Versions, stamp: Stamp, seq: int) -> Payload:
+    """One participant in one second; without a face every reading is null, never neutral."""
+    arms, affect = reading.arms, reading.valence_arousal
+    return stamp.head(PARTICIPANT_EMOTION, float(arms.second), seq) | {
+        "participant": arms.participant,
+        "second": arms.second,
+        "coverage": rounded(arms.coverage),
+        "n_frames": arms.n_frames,
+        "quality": None if arms.quality is None else rounded(arms.quality),
+        "probabilities": distribution(reading.probabilities),
+        "top": reading.top,
+        "confidence": None if reading.confidence is None else rounded(reading.confidence),
+        "abstain": reading.abstain,
+        "valence": None if affect is None else rounded(affect[0]),
+        "arousal": None if affect is None else rounded(affect[1]),
+        "affect_source": "derived",
+        "sources": {"pixel": distribution(arms.pixel), "landmark": distribution(arms.landmark)},
+        "weights": {"pixel": rounded(reading.weight_pixel), "landmark": rounded(reading.weight_landmark)},
+        "models": {"pixel": versions.pixel, "landmark": versions.landmark},
+        "heads": {"pixel": versions.head_pixel, "landmark": versions.head_landmark},
+    }
+
+
+def group_emotion(group: GroupReading, stamp: Stamp, seq: int) -> Payload:
+    """The group in one second; what is not computed yet is null."""
+    return stamp.head(GROUP_EMOTION, float(group.second), seq) | {
+        "second": group.second,
+        "members": list(group.members),
+        "engaged": list(group.engaged),
+        "excluded": dict(group.excluded),
+        "probabilities": distribution(group.probabilities),
+        "denoised": None,
+        "dominant": list(group.dominant),
+        "deviation": {participant: rounded(d) for participant, d in group.deviation.items()},
+        "clusters": None,
+        "polarisation": None,
+        "type": None,
+        "synchrony": None,
+        "homogeneity": None,
+    }
+
+
+def event(happened: Event, stamp: Stamp, seq: int) -> Payload:
+    """Something that happened.
+
+    Raises:
+        ValueError: The kind is none of `EVENT_KINDS`.
+    """
+    if happened.kind not in EVENT_KINDS:
+        msg = f"event kind: expected one of {sorted(EVENT_KINDS)}, got {happened.kind!r}"
+        raise ValueError(msg)
+    return (
+        stamp.head(EVENT, happened.time_s, seq)
+        | {"kind": happened.kind, "second": int(happened.time_s), "participants": list(happened.participants)}
+        | dict(happened.data)
+    )
+
+
+def participant_model(participant: str, versions: Versions, stamp: Stamp, time_s: float, seq: int) -> Payload:
+    """Which models and heads read a participant."""
+    return stamp.head(PARTICIPANT_MODEL, time_s, seq) | {
+        "participant": participant,
+        "models": {"pixel": versions.pixel, "landmark": versions.landmark},
+        "heads": {"pixel": versions.head_pixel, "landmark": versions.head_landmark},
+    }
+
+
+def read_participant_emotion(payload: Mapping[str, Any]) -> FusedReading:
+    """The reading that `participant_emotion` wrote, to its six digits.
+
+    Raises:
+        ValueError: The payload has another schema, or lacks a field.
+    """
+    if payload.get("schema") != PARTICIPANT_EMOTION:
+        msg = f"schema: expected {PARTICIPANT_EMOTION!r}, got {payload.get('schema')!r}"
+        raise ValueError(msg)
+    try:
+        arms = SecondReading(
+            participant=payload["participant"],
+            second=payload["second"],
+            n_frames=payload["n_frames"],
+            coverage=payload["coverage"],
+            quality=payload["quality"],
+            pixel=_vector(payload["sources"]["pixel"]),
+            landmark=_vector(payload["sources"]["landmark"]),
+        )
+        weights, probabilities = payload["weights"], _vector(payload["probabilities"])
+        return FusedReading(arms, weights["pixel"], weights["landmark"], probabilities, abstain=payload["abstain"])
+    except (KeyError, TypeError) as error:
+        msg = f"{PARTICIPANT_EMOTION}: missing or misshapen field {error}"
+        raise ValueError(msg) from error
+
+
+def _vector(by_name: Mapping[str, float] | None) -> F64 | None:
+    """(7,) probabilities from class names."""
+    if by_name is None:
+        return None
+    return frozen_array(np.array([by_name[name] for name in EMOTIONS], dtype=np.float64))
