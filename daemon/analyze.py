@@ -113,6 +113,8 @@ def _summary(
         warnings.append("no face was found in this recording")
     if tally.n_broken:
         warnings.append(f"{tally.n_broken} pictures could not be decoded and were left out")
+    if tally.n_jumps:
+        warnings.append(f"timestamps were set anew {tally.n_jumps} times; time was counted on from there")
     return {
         "schema": SUMMARY,
         "version": attuned_version(),
@@ -134,6 +136,7 @@ def _summary(
             "pictures_decoded": tally.n_decoded,
             "pictures_broken": tally.n_broken,
             "pictures_out_of_order": tally.n_out_of_order,
+            "timestamp_jumps": tally.n_jumps,
             "frames_analysed": counts.frames,
             "faces_analysed": counts.faces,
             "readings": tables.n_readings,

@@ -155,7 +155,7 @@ def _name_box(person: ScriptedPerson) -> Box:
 
 
 def make_script(seconds: int) -> DemoScript:
-    """The call of this many seconds: 18 hold neutral, happiness and surprise of everybody, 43 every class.
+    """The call of this many seconds: in 30 everybody is neutral, happy and surprised, in 60 also sad and angry.
 
     Raises:
         ValueError: `seconds` is less than 1.
@@ -376,7 +376,8 @@ def format_agreement(result: Agreement) -> str:
     lines.append(
         f"mean recall of the scripted classes: group {_percent(result.group_uar)}, everybody {_percent(result.uar)}"
     )
-    lines.append("(the first second after each switch is left out)")
+    lines.append("The first second after each switch is left out. These faces were made to be read: how well people's")
+    lines.append("faces are read is what `attuned evaluate expression` says.")
     return "\n".join(lines)
 
 

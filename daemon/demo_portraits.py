@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from matplotlib import cbook
 
 from models.faces import MediaPipeFaceTracker, still_face_finder
 from pipeline.emotions import F32
@@ -56,7 +55,7 @@ LOOKS: Final = (
     Look("hopper", False, 158, 1.0, (0.50, 0.52), (1, 1, 1), 0, (0, 0, 0), ((176, 190, 205), (120, 132, 150)), 1.0),
     Look("collins", False, 165, 1.0, (0.49, 0.49), (1, 1, 1), 0, (0, 0, 0), ((205, 196, 180), (150, 140, 126)), 0.97),
     Look("collins", True, 150, 1.06, (0.5, 0.5), (0.9, 0.84, 0.8), 190, (8, 0, 0), ((120, 150, 140), (70, 96, 92)), 1.03),
-    Look("hopper", True, 168, 0.93, (0.51, 0.53), (1, 0.97, 0.99), 0, (60, 8, 16), ((226, 214, 196), (170, 150, 130)), 1.0),
+    Look("hopper", True, 168, 0.97, (0.51, 0.53), (1, 0.97, 0.99), 0, (60, 8, 16), ((226, 214, 196), (170, 150, 130)), 1.1),
 )  # fmt: skip
 """The four participants in reading order."""
 
@@ -86,10 +85,11 @@ def load_portraits() -> Mapping[str, Portrait]:
     """Grace Hopper (US Navy, 1984) and Eileen Collins (NASA), both in the public domain, by name.
 
     Raises:
-        DemoError: scikit-image, which brings the second one, is not installed; or no face was found.
+        DemoError: scikit-image or matplotlib, which bring them, is not installed; or no face was found.
     """
     try:
-        from skimage import data  # noqa: PLC0415 (an extra: only the demo needs it)
+        from matplotlib import cbook  # noqa: PLC0415 (both bring a portrait, and only the demo needs them)
+        from skimage import data  # noqa: PLC0415
     except ImportError as error:
         msg = 'the demo call needs scikit-image: pip install "attuned[demo]"'
         raise DemoError(msg) from error
@@ -142,7 +142,7 @@ def _matte(image: U8, mesh: F32, sure: tuple[_Outline, ...], frame: _Outline) ->
         cv2.fillPoly(mask, [np.array(outline, dtype=np.int32)], [cv2.GC_FGD])
     cv2.setRNGSeed(1)  # its clustering draws from the thread's generator
     mixtures = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(image, mask, (0, 0, 0, 0), *mixtures, 2, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, mask, (0, 0, 0, 0), *mixtures, 1, cv2.GC_INIT_WITH_MASK)
     sitter = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(sitter, (0, 0), 1.2), dtype=np.float32)
 

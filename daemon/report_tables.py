@@ -68,21 +68,34 @@ class Tables:
     @property
     def first(self) -> int:
         """The first second that any table speaks of."""
-        return min((int(s.min()) for s in self._clocks()), default=0)  # type: ignore[arg-type] (Int64, not empty)
+        return min((clock[0] for clock in self._clocks()), default=0)
 
     @property
     def n_seconds(self) -> int:
         """How many seconds lie between the first and the last row, both included; 0 where there is no row."""
-        last = max((int(s.max()) for s in self._clocks()), default=self.first - 1)  # type: ignore[arg-type] (as above)
-        return last - self.first + 1
+        return max((clock[-1] + 1 for clock in self._clocks()), default=self.first) - self.first
 
     def of(self, participant: str) -> pl.DataFrame:
         """The seconds of one participant."""
         return self.seconds.filter(pl.col("participant") == participant)
 
     def _clocks(self) -> list[pl.Series]:
-        """Seconds of the tables that have rows."""
+        """Seconds of the tables that have rows, in order of time."""
         return [table["second"] for table in (self.seconds, self.group) if table.height]
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """One participant in numbers; shares are of the seconds that were read, None where there are none."""
+
+    participant: str
+    n_seconds: int
+    n_read: int
+    coverage: float | None
+    top: Mapping[str, float]
+    abstained: float | None
+    confidence: float | None
+    quality: float | None
 
 
 def read_tables(folder: Path) -> Tables:
@@ -98,6 +111,24 @@ def read_tables(folder: Path) -> Tables:
     listed = [str(participant) for participant in summary.get("participants") or ()]
     participants = tuple(dict.fromkeys([*listed, *seen]))
     return Tables(summary, participants, seconds, group, _happenings(folder), _layouts(folder, participants))
+
+
+def measure(tables: Tables, participant: str) -> Shares:
+    """One participant in numbers; a top class counts where the models did not abstain."""
+    rows = tables.of(participant)
+    read = rows.drop_nulls(EMOTIONS)
+    sure = read.filter(~pl.col("abstain"))
+    tops = dict(sure.group_by("top").len().iter_rows())
+    return Shares(
+        participant=participant,
+        n_seconds=rows.height,
+        n_read=read.height,
+        coverage=_mean(rows["coverage"]),
+        top={name: tops.get(name, 0) / read.height for name in EMOTIONS} if read.height else {},
+        abstained=1 - sure.height / read.height if read.height else None,
+        confidence=_mean(read["confidence"]),
+        quality=_mean(read["quality"]),
+    )
 
 
 def _table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -139,14 +170,19 @@ def _layouts(folder: Path, participants: Sequence[str]) -> dict[str, Layout]:
         if len(layouts) == len(participants):
             break
         try:
-            tiles = [(str(tile["participant"]), *map(float, tile["xyxy"])) for tile in _json(path, line)["tiles"]]
-            layout = tuple((participant, (x0, y0, x1, y1)) for participant, x0, y0, x1, y1 in tiles)
+            layout = tuple(_tile(tile) for tile in _json(path, line)["tiles"])
         except (KeyError, TypeError, ValueError) as error:
             raise _unusable(path, error) from error
         for participant, _ in layout:
             if participant in participants:
                 layouts.setdefault(participant, layout)
     return layouts
+
+
+def _tile(tile: Mapping[str, Any]) -> tuple[str, tuple[float, float, float, float]]:
+    """Who, and x0, y0, x1, y1."""
+    x0, y0, x1, y1 = tile["xyxy"]
+    return str(tile["participant"]), (float(x0), float(y0), float(x1), float(y1))
 
 
 def _text(path: Path) -> str:
@@ -172,3 +208,9 @@ def _unusable(path: Path, why: object) -> UnusableInputError:
     """One line that says what to do."""
     first_line = next(iter(str(why).splitlines()), "")
     return UnusableInputError(f"{path}: not readable as output of `attuned analyze` ({first_line}); analyse again")
+
+
+def _mean(series: pl.Series) -> float | None:
+    """Mean of the known values."""
+    mean = series.mean()
+    return mean if isinstance(mean, float) else None

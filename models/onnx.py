@@ -62,8 +62,7 @@ class ExpressionSession:
             ValueError: `inputs` is not (n, *entry.shape) of the entry's dtype.
         """
         if inputs.shape[1:] != self._entry.shape or inputs.ndim == 0 or inputs.dtype != self._entry.dtype:
-            expected = ", ".join(["n", *map(str, self._entry.shape)])
-            msg = f"{self._entry.input}: expected ({expected}) {self._entry.dtype}, found {inputs.shape} {inputs.dtype}"
+            msg = f"{self._entry.input}: expected {self._expected()}, found {inputs.shape} {inputs.dtype}"
             raise ValueError(msg)
         if len(inputs) == 0:
             logits = np.zeros((0, N_EMOTIONS), dtype=np.float32)
@@ -73,6 +72,11 @@ class ExpressionSession:
             logits = np.ascontiguousarray(own_order[:, self._order])
         probabilities = softmax(logits, temperature=self._entry.temperature)
         return Expressions(logits=logits, probabilities=probabilities, embeddings=embeddings)
+
+    def _expected(self) -> str:
+        """What goes in, in words."""
+        sides = ", ".join(["n", *map(str, self._entry.shape)])
+        return f"({sides}) {self._entry.dtype}"
 
     def _outputs(self, inputs: NDArray[np.generic]) -> tuple[F32, F32]:
         feed = {self._entry.input: np.ascontiguousarray(inputs)}
@@ -114,7 +118,7 @@ class ExpressionSession:
             raise ModelError(msg)
         node = inputs[0]
         if tuple(node.shape[1:]) != self._entry.shape or node.type != _ORT_TYPES[self._entry.dtype]:
-            msg = f"{self._path}: expected input (n, *{self._entry.shape}) {self._entry.dtype}, found {node.shape} {node.type}"
+            msg = f"{self._path}: expected input {self._expected()}, found {node.shape} {node.type}"
             raise ModelError(msg)
 
     def _warm_up(self) -> None:

@@ -50,7 +50,11 @@ class Outbox:
         self.n_waiting = 0
 
     async def __aenter__(self) -> Self:
-        self._db = await self._call(self._open)
+        try:
+            self._db = await self._call(self._open)
+        except BaseException:
+            self._thread.shutdown()
+            raise
         return self
 
     async def __aexit__(

@@ -27,7 +27,9 @@ from pipeline.types import U8, Frame
 from pipeline.wire import EPOCH, parse_time
 
 FALLBACK_FPS = 25.0
+BACK_MAX_S = 0.5
 GAP_MAX_S = 3600.0
+"""Timestamps that step back or ahead by more than this have been set anew: time goes on from the picture before."""
 FINGERPRINT_BYTES = 1 << 20
 
 
@@ -54,6 +56,7 @@ class Tally:
     n_decoded: int = 0
     n_broken: int = 0
     n_out_of_order: int = 0
+    n_jumps: int = 0
     end_s: float = 0.0
     """Where the last picture ends, in seconds from the first."""
     problem: str | None = None
@@ -146,10 +149,13 @@ def _pictures(recording: Recording, tally: Tally) -> Iterator[tuple[VideoFrame, 
             tally.n_decoded += 1
             time_s = last_s + period_s
             if picture.pts is not None and picture.time_base:
+                if first_s is not None and not -BACK_MAX_S < picture.time - first_s - last_s < GAP_MAX_S:
+                    tally.n_jumps += 1
+                    first_s = None
                 first_s = picture.time - time_s if first_s is None else first_s
                 # Ticks become decimals: a whole second must stay one.
                 time_s = round(picture.time - first_s, 9)
-            if time_s <= last_s or time_s > last_s + GAP_MAX_S:
+            if time_s <= last_s:
                 tally.n_out_of_order += 1
                 continue
             last_s = time_s

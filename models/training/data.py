@@ -32,6 +32,7 @@ VOTES: Final = (
 """The ten answers an annotator of FER+ could give, in the order of the `votes` columns."""
 
 _VOTE_COLUMNS: Final = permutation(VOTES)
+_ARRAYS: Final = ("images", "label", "votes", "near_duplicate_in_dev")
 
 I64 = NDArray[np.int64]
 
@@ -64,11 +65,12 @@ class FaceData:
     def ferplus(self) -> I64:
         """(n,) index into `EMOTIONS` of the majority vote, -1 where contempt, unknown or not-a-face won.
 
-        Ties go to the first class of the votes' order.
+        Ties go to the first class of the votes' order. Where nobody voted it is -1, too.
         """
         to_emotion = np.full(len(VOTES), -1, dtype=np.int64)
         to_emotion[_VOTE_COLUMNS] = np.arange(len(_VOTE_COLUMNS))
-        return np.asarray(to_emotion[self.votes.argmax(axis=1)])
+        winner = to_emotion[self.votes.argmax(axis=1)]
+        return np.asarray(np.where(self.votes.any(axis=1), winner, -1))
 
     @property
     def vote_shares(self) -> tuple[F32, F32]:
@@ -93,19 +95,27 @@ def load_faces(path: Path) -> FaceData:
         DataError: There is no such file, it is no npz, or its arrays are not of the documented shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = _arrays(path)
     except FileNotFoundError:
         msg = f"{path}: no such file; give an npz with images, label and votes"
         raise DataError(msg) from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         msg = f"{path}: not a readable npz; give an npz with images, label and votes"
         raise DataError(msg) from None
     return _checked(path, arrays)
 
 
+def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    with path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            msg = "a lone array"
+            raise ValueError(msg)  # noqa: TRY004 (of the file, not of an argument)
+        return {name: archive[name] for name in _ARRAYS if name in archive.files}
+
+
 def _checked(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> FaceData:
-    missing = [name for name in ("images", "label", "votes") if name not in arrays]
+    missing = [name for name in _ARRAYS[:3] if name not in arrays]
     if missing:
         msg = f"{path}: expected images, label and votes, found no {', '.join(missing)}"
         raise DataError(msg)
@@ -114,9 +124,9 @@ def _checked(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> FaceData:
         msg = f"{path}: holds no pictures"
         raise DataError(msg)
     expected = {"images": (n, 48, 48), "label": (n,), "votes": (n, len(VOTES))}
-    near = arrays.get("near_duplicate_in_dev")
+    near = arrays.get(_ARRAYS[3])
     if near is not None:
-        expected["near_duplicate_in_dev"] = (n,)
+        expected[_ARRAYS[3]] = (n,)
     for name, shape in expected.items():
         if arrays[name].shape != shape or arrays[name].dtype.kind not in "iub":
             found = f"{arrays[name].dtype} {arrays[name].shape}"
@@ -130,5 +140,9 @@ def _checked(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> FaceData:
     if label.min() < -1 or label.max() >= len(_VOTE_COLUMNS):
         msg = f"{path}: expected labels from -1 to 6, found {label.min()} to {label.max()}"
         raise DataError(msg)
+    votes = arrays["votes"].astype(np.int64)
+    if votes.min() < 0 or votes.max() > np.iinfo(np.uint8).max:
+        msg = f"{path}: expected votes from 0 to 255, found {votes.min()} to {votes.max()}"
+        raise DataError(msg)
     duplicate = None if near is None else near.astype(np.bool_)
-    return FaceData(images.astype(np.uint8), label, arrays["votes"].astype(np.uint8), duplicate)
+    return FaceData(images.astype(np.uint8), label, votes.astype(np.uint8), duplicate)

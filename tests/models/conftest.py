@@ -58,6 +58,7 @@ FIELDS: dict[str, Any] = {
     "card": "tiny.md",
 }
 
+
 @pytest.fixture
 def tiny() -> Callable[..., bytes]:
     """Makes tiny networks."""
@@ -68,7 +69,7 @@ def tiny() -> Callable[..., bytes]:
 def weights(tmp_path: Path) -> Callable[..., Path]:
     """Writes a folder with one tiny model, some fields of its entry replaced."""
 
-    def write(content: bytes | None = None, **fields: Any) -> Path:
+    def write(content: bytes | None = None, **fields: object) -> Path:
         write_model(tmp_path, content=tiny_onnx() if content is None else content, fields=FIELDS | fields)
         return tmp_path
 

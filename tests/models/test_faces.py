@@ -101,7 +101,12 @@ def test_a_view_that_is_not_contiguous_is_read_too(portrait: np.ndarray) -> None
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 4), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 9, 3), np.uint8)],
+    [
+        np.zeros((10, 10), np.uint8),
+        np.zeros((10, 10, 4), np.uint8),
+        np.zeros((10, 10, 3)),
+        np.zeros((0, 9, 3), np.uint8),
+    ],
 )
 def test_another_picture_is_refused(tracker: MediaPipeFaceTracker, image: np.ndarray) -> None:
     """Only (H, W, 3) uint8 is a picture."""

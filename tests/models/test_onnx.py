@@ -46,7 +46,9 @@ def test_no_faces_no_expressions(weights: Weights) -> None:
     assert (said.logits.shape, said.probabilities.shape, said.embeddings.shape) == ((0, 7), (0, 7), (0, 2304))
 
 
-@pytest.mark.parametrize("faces", [np.zeros((1, 48, 47), np.uint8), np.zeros((48, 48), np.uint8), np.zeros((1, 48, 48))])
+@pytest.mark.parametrize(
+    "faces", [np.zeros((1, 48, 47), np.uint8), np.zeros((48, 48), np.uint8), np.zeros((1, 48, 48))]
+)
 def test_other_inputs_are_refused(weights: Weights, faces: np.ndarray) -> None:
     """The message has the expected and the actual shape and type."""
     model = OnnxPixelModel(folder=weights())

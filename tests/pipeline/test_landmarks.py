@@ -166,7 +166,7 @@ def test_another_shape_is_refused(function: object, shape: tuple[int, ...]) -> N
 
 
 def test_no_faces_give_no_features() -> None:
-    """n = 0 is allowed."""
+    """An empty array of meshes is allowed."""
     none = np.zeros((0, 468, 3), dtype=np.float32)
     assert lm.mesh_features(none).shape == (0, 1404)
     assert lm.paper_features(none).shape == (0, 272)

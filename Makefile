@@ -1,0 +1,48 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+SYSTEM := libgl1 libglib2.0-0 ffmpeg mosquitto
+MODELS ?= var/weights
+
+.PHONY: demo test check bench train system clean
+
+demo: .venv/demo
+	$(BIN)/attuned demo
+
+test: .venv/dev system
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+
+check: .venv/dev system
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+
+bench: .venv/dev
+	$(BIN)/attuned bench
+
+train: .venv/dev
+	$(BIN)/python -m models.training --out models/weights all
+
+# What is installed is remembered in a file, so that a second call costs nothing.
+.venv/demo: pyproject.toml constraints.txt | libraries
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+.venv/dev: pyproject.toml constraints.txt | libraries
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ .venv/demo
+
+.PHONY: libraries
+libraries:
+	@sh scripts/system.sh libgl1 libglib2.0-0
+
+system:
+	@sh scripts/system.sh $(SYSTEM)
+
+clean:
+	rm -rf .venv build *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

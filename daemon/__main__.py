@@ -1,0 +1,5 @@
+"""`python -m daemon` is `attuned`."""
+
+from daemon.cli import main
+
+main()

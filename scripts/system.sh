@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs Debian packages that are missing: by itself where it may, else it says what to type.
+set -eu
+
+missing=""
+for package in "$@"; do
+    case "$package" in
+        ffmpeg) command -v ffmpeg >/dev/null || missing="$missing $package" ;;
+        mosquitto) command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing $package" ;;
+        libgl1) ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' || missing="$missing $package" ;;
+        libglib2.0-0) ldconfig -p 2>/dev/null | grep -q 'libglib-2\.0\.so\.0' || missing="$missing $package" ;;
+        *) echo "scripts/system.sh: does not know $package" >&2; exit 2 ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing$missing"
+    apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "these are missing:$missing" >&2
+    echo "install them: sudo apt-get install$missing   (or your system's packages of the same libraries)" >&2
+    exit 1
+fi

@@ -1,0 +1,119 @@
+"""Settings from YAML, the environment and the command line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config.errors import ConfigError
+from config.settings import Settings, find_config, load_settings
+
+DEFAULT = Path(__file__).parents[2] / "config" / "default.yaml"
+
+
+def mistakes(path: Path) -> tuple[str, ...]:
+    """What is wrong with a file."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    return caught.value.mistakes
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """A settings file."""
+    path = tmp_path / "attuned.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_documented_defaults_are_the_defaults() -> None:
+    """default.yaml names every setting, with the value it has without any file."""
+    assert load_settings().model_dump() == load_settings(DEFAULT).model_dump()
+    document = yaml.safe_load(DEFAULT.read_text())
+    sections = {name: value for name, value in Settings().model_dump().items() if isinstance(value, dict)}
+    assert {name: set(value) for name, value in sections.items()} == {name: set(document[name]) for name in sections}
+    assert set(Settings.model_fields) == set(document)
+
+
+def test_every_mistake_is_told_at_once_with_line_and_key(tmp_path: Path) -> None:
+    """Bounds, types, unknown keys and refused purposes, each where it stands."""
+    path = written(
+        tmp_path,
+        "mqtt:\n  port: 99999\n  hots: x\nanalysis:\n  rate_hz: often\nsessions:\n"
+        "  - {name: a, url: v.mp4, purpose: workplace}\ntypo: 1\n",
+    )
+    found = "\n".join(mistakes(path))
+    for part in (
+        f"{path}:2: mqtt.port: ",
+        f"{path}:3: mqtt.hots: no such setting",
+        f"{path}:5: analysis.rate_hz: ",
+        f"{path}:7: sessions.0.purpose: workplace is refused: ",
+        f"{path}:8: typo: no such setting",
+    ):
+        assert part in found
+    assert len(mistakes(path)) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mqtt: [1", ":1: is not YAML"),
+        ("- 1\n", ":1: expected settings as `key: value`"),
+        ("1: 2\n", ":1: expected settings as `key: value`"),
+        ("sessions:\n - {name: a, url: v, purpose: demo}\n - {name: a, url: w, purpose: demo}\n", "names must differ"),
+    ],
+)
+def test_files_that_are_no_settings(tmp_path: Path, text: str, message: str) -> None:
+    """Broken YAML, a list, numbers as keys, two sessions of one name."""
+    assert message in mistakes(written(tmp_path, text))[0]
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    """Nothing set is nothing wrong."""
+    assert load_settings().model_dump() == load_settings(written(tmp_path, "# nothing\n")).model_dump()
+
+
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    """Given by name, it has to be there; binary is no text."""
+    assert "cannot be read" in mistakes(tmp_path / "none.yaml")[0]
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "is not UTF-8 text" in mistakes(tmp_path / "binary.yaml")[0]
+
+
+def test_command_line_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wins over the next, key by key."""
+    path = written(tmp_path, "mqtt: {port: 1, host: file, root: file}\n")
+    monkeypatch.setenv("ATTUNED_MQTT__PORT", "2")
+    monkeypatch.setenv("ATTUNED_MQTT__HOST", "environment")
+    mqtt = load_settings(path, overrides={"mqtt": {"port": 3}}).mqtt
+    assert (3, "environment", "file") == (mqtt.port, mqtt.host, mqtt.root)
+
+
+def test_misspelt_variables_are_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that sets nothing is told, one with a bad value is told by its name, ours that is none is let be."""
+    monkeypatch.setenv("ATTUNED_MQTTT__PORT", "2")
+    monkeypatch.setenv("ATTUNED_HTTP__PORT", "none")
+    monkeypatch.setenv("ATTUNED_DEV_DATA", "/somewhere")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    first, second = caught.value.mistakes
+    assert "environment: ATTUNED_MQTTT__PORT: no such setting" in first
+    assert second.startswith("environment: ATTUNED_HTTP__PORT: http.port: ")
+
+
+def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither repr nor dump gives it away."""
+    monkeypatch.setenv("ATTUNED_MQTT__PASSWORD", "hunter2")
+    settings = load_settings()
+    assert "hunter2" not in repr(settings) + str(settings.model_dump(mode="json"))
+
+
+def test_configuration_is_looked_for_in_two_places(tmp_path: Path) -> None:
+    """The working folder first, then the home of configurations, else nowhere."""
+    here, home = tmp_path / "here", tmp_path / "home"
+    (home / "attuned").mkdir(parents=True)
+    here.mkdir()
+    assert find_config(here, home) is None
+    (home / "attuned" / "attuned.yaml").touch()
+    assert find_config(here, home) == home / "attuned" / "attuned.yaml"
+    (here / "attuned.yaml").touch()
+    assert find_config(here, home) == here / "attuned.yaml"

@@ -1,0 +1,252 @@
+"""A session with made-up faces: real files, real splitting, models that say what they saw."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import p
+from videos import run, write_video
+
+from daemon.consent import ConsentGate
+from daemon.inference import FaceReader
+from daemon.latest import LatestSlot
+from daemon.session import Session, SessionInfo, State
+from daemon.sources.file import FileSource, probe
+from pipeline.call import CallSettings
+from pipeline.gallery import GallerySettings
+from pipeline.types import U8, CallSecond, Event, Expressions, Faces
+from pipeline.wire import Stamp, Versions
+
+
+class Tracker:
+    """Finds a face in every picture and counts what it was given."""
+
+    looked = 0
+
+    def find(self, image: U8) -> Faces:
+        """A round mesh in the middle."""
+        Tracker.looked += 1
+        height, width = image.shape[:2]
+        angle = np.linspace(0, 6.28, 468)
+        mesh = np.stack([width / 2 + 9 * np.cos(angle), height / 2 + 12 * np.sin(angle), 0 * angle], axis=1)
+        return Faces(
+            np.array([[width / 2 - 9, 0, width / 2 + 9, 24]], np.float32),
+            np.ones(1, np.float32),
+            mesh[None].astype(np.float32),
+        )
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Happy:
+    """Says happiness of everybody."""
+
+    version = "happy-1.0"
+
+    def predict(self, faces: np.ndarray) -> Expressions:
+        """The same for each."""
+        n = len(faces)
+        return Expressions(np.zeros((n, 7), np.float32), np.stack([p(happiness=0.9)] * n), np.zeros((n, 1), np.float32))
+
+
+class Everything:
+    """A sink that keeps, and an observer that counts."""
+
+    def __init__(self) -> None:
+        self.states: list[State] = []
+        self.seconds: list[CallSecond] = []
+        self.told: list[Event] = []
+        self.dropped = 0
+        self.lags: list[float] = []
+
+    async def status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> None:
+        """Kept."""
+        self.states.append(state)
+
+    async def second(self, info: SessionInfo, second: CallSecond) -> None:
+        """Kept."""
+        self.seconds.append(second)
+
+    async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
+        """Kept."""
+        self.told += events
+
+    def frame_received(self, time_s: float) -> None:
+        """Not kept."""
+
+    def frames_dropped(self, reason: str, n: int = 1) -> None:
+        """Counted."""
+        self.dropped += n
+
+    def faces_analysed(self, n: int) -> None:
+        """Not kept."""
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Not kept."""
+
+    def second_published(self, lag_s: float) -> None:
+        """Kept."""
+        self.lags.append(lag_s)
+
+
+@pytest.fixture(autouse=True)
+def nobody_looked() -> None:
+    """Each test counts from zero."""
+    Tracker.looked = 0
+
+
+def play(
+    path: Path, *, consent: str = "declared", paced: bool = False, during: object = None, tracker: type = Tracker
+) -> tuple[Session, Everything]:
+    """Runs a session over a file; `during` is a coroutine function that is run beside it."""
+    kept = Everything()
+    recording = probe(path)
+    info = SessionInfo(Stamp("s", "b"), "seed", "research", Versions("pixel-0", "landmark-0"), 2)
+
+    async def main() -> Session:
+        reader = FaceReader(
+            open_tracker=tracker, pixel=Happy(), landmark=Happy(), workers=2, observe=lambda stage, seconds: None
+        )
+        async with reader, FileSource(recording, rate_hz=5, paced=paced) as source:
+            session = Session(
+                info=info,
+                source=source,
+                reader=reader,
+                sinks=(kept,),
+                observe=kept,
+                consent=ConsentGate(consent),
+                call=CallSettings(),
+                gallery=GallerySettings(),
+                paced=paced,
+            )
+            task = asyncio.create_task(session.run())
+            try:
+                if during is not None:
+                    await during(session, task)
+                await task
+            except asyncio.CancelledError:
+                assert task.cancelled()
+            return session
+
+    return run(main()), kept
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Three seconds of one person: noise that is not the same everywhere."""
+    import av
+
+    path = tmp_path / "v.mp4"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 160, 120
+        for _ in range(75):
+            image = rng.integers(0, 255, (120, 160, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_session_tells_its_whole_story(video: Path) -> None:
+    """Started, joined, a reading for every second, ended; each frame of each person read once."""
+    session, kept = play(video)
+    assert ["live", "ended"] == kept.states
+    assert [0, 1, 2] == [second.second for second in kept.seconds]
+    assert {5} == {second.readings[0].arms.n_frames for second in kept.seconds}
+    assert {"happiness"} == {second.readings[0].top for second in kept.seconds}
+    assert ("session_started", {"purpose": "research", "consent": "declared"}) == (kept.told[0].kind, kept.told[0].data)
+    assert ("session_ended", 3.0) == (kept.told[-1].kind, kept.told[-1].time_s)
+    assert (15, 15, 3) == (session.counts.frames, session.counts.faces, session.counts.seconds)
+
+
+def test_without_consent_no_face_is_looked_at(video: Path) -> None:
+    """No picture of a participant who did not agree reaches a tracker; they are a member without a reading."""
+    _, kept = play(video, consent="required")
+    assert Tracker.looked == 0
+    assert {0.0} == {second.readings[0].arms.coverage for second in kept.seconds}
+    assert {"no_consent"} == {reason for second in kept.seconds for reason in second.group.excluded.values()}
+
+
+def test_consent_takes_effect_at_once(video: Path) -> None:
+    """Granted and withdrawn while it runs: both are events, and reading begins and ends with them."""
+
+    async def during(session: Session, task: asyncio.Task[None]) -> None:
+        while session.counts.frames < 4:
+            await asyncio.sleep(0.01)
+        await session.set_consent(session.participants[0], granted=True)
+        await session.set_consent(session.participants[0], granted=True)
+        while Tracker.looked < 3:
+            await asyncio.sleep(0.01)
+        await session.set_consent(session.participants[0], granted=False)
+        looked = Tracker.looked
+        await task
+        # At most the frame that was being read when consent was withdrawn.
+        assert Tracker.looked <= looked + 1
+
+    _, kept = play(video, consent="required", paced=True, during=during)
+    states = [event.data["state"] for event in kept.told if event.kind == "consent_changed"]
+    assert ["granted", "denied"] == states
+
+
+def test_a_stopped_session_gives_out_what_it_has(video: Path) -> None:
+    """Cancelled in the middle, the open second and the end still go out."""
+
+    async def during(session: Session, task: asyncio.Task[None]) -> None:
+        while session.counts.frames < 8:
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    session, kept = play(video, paced=True, during=during)
+    assert ("ended", "stopped") == (session.state, session.reason)
+    assert "session_ended" == kept.told[-1].kind
+    assert [0, 1] == [second.second for second in kept.seconds]
+
+
+def test_a_slow_machine_skips_frames_and_counts_them(video: Path) -> None:
+    """In real time the newest frame wins; what was displaced is counted and coverage says so."""
+
+    class Slow(Tracker):
+        """Takes half a second for every picture."""
+
+        def find(self, image: U8) -> Faces:
+            """Sleeps, then finds."""
+            import time
+
+            time.sleep(0.5)
+            return super().find(image)
+
+    session, kept = play(video, paced=True, tracker=Slow)
+    assert session.counts.dropped == kept.dropped > 5
+    assert session.counts.frames + session.counts.dropped == 15
+    assert max(second.readings[0].arms.coverage for second in kept.seconds) < 0.9
+    assert max(kept.lags) < 2.0
+
+
+def test_a_broken_recording_fails_with_its_reason(tmp_path: Path, video: Path) -> None:
+    """What was read before the break is told, and the state is failed."""
+    rng = np.random.default_rng(0)
+    whole = write_video(tmp_path / "w.mp4", rng.integers(0, 255, 250).tolist(), options={"movflags": "+faststart"})
+    half = tmp_path / "half.mp4"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    session, kept = play(half)
+    assert ["live", "failed"] == kept.states
+    assert session.reason is not None
+    assert session.reason in kept.told[-1].data["reason"]
+
+
+def test_the_newest_value_wins() -> None:
+    """Two puts without a get displace one; after closing, what is left comes out and then None."""
+
+    async def main() -> list[int | None]:
+        slot: LatestSlot[int] = LatestSlot()
+        slot.put(1)
+        slot.put(2)
+        slot.close()
+        assert slot.n_displaced == 1
+        return [await slot.get(), await slot.get()]
+
+    assert [2, None] == run(main())

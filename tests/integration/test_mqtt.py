@@ -1,0 +1,171 @@
+"""Readings through a real mosquitto."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import aiomqtt
+import pytest
+from videos import run
+
+from pipeline.emotions import EMOTIONS
+
+OPEN = "allow_anonymous true"
+CLOSED = "allow_anonymous false"
+
+
+async def listen(port: int, until: Callable[[str, bytes], bool]) -> list[tuple[str, bytes, bool]]:
+    """Every message of attuned, in order, until one says stop; (topic, payload, retained)."""
+    heard = []
+    async with asyncio.timeout(50), aiomqtt.Client("127.0.0.1", port) as client:
+        await client.subscribe("attuned/#", qos=1)
+        async for message in client.messages:
+            heard.append((str(message.topic), message.payload, message.retain))
+            if until(str(message.topic), message.payload):
+                return heard
+    return heard
+
+
+def is_offline(topic: str, payload: bytes) -> bool:
+    """The node's goodbye."""
+    return topic.endswith("/availability") and payload == b"offline"
+
+
+def by_topic(heard: list[tuple[str, bytes, bool]]) -> dict[str, list[dict[str, Any]]]:
+    """JSON payloads of each topic."""
+    payloads = defaultdict(list)
+    for topic, payload, _ in heard:
+        if not topic.endswith("/availability"):
+            payloads[topic].append(json.loads(payload))
+    return payloads
+
+
+def test_a_subscriber_gets_everything_without_a_gap(mosquitto, start_attuned, short_call) -> None:  # noqa: ANN001
+    """Every topic counts from 0 without a gap; readings of four people and of the group for every second."""
+    broker = mosquitto(OPEN)
+
+    async def main() -> list[tuple[str, bytes, bool]]:
+        listening = asyncio.create_task(listen(broker.port, is_offline))
+        await asyncio.sleep(0.3)
+        start_attuned("join", short_call.path, "--name", "t", **broker.variables())
+        return await listening
+
+    heard = run(main())
+    availability = [payload for topic, payload, _ in heard if topic.endswith("/availability")]
+    assert [b"online", b"offline"] == availability
+    payloads = by_topic(heard)
+    for topic, rows in payloads.items():
+        assert list(range(len(rows))) == [row["seq"] for row in rows], topic
+    emotion = [topic for topic in payloads if topic.endswith("/emotion")]
+    assert len(emotion) == 5
+    for topic in emotion:
+        assert list(range(8)) == [row["second"] for row in payloads[topic]], topic
+        for row in payloads[topic]:
+            assert list(EMOTIONS) == list(row["probabilities"])
+            assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    events = [row["kind"] for row in payloads["attuned/local/session/t/event"]]
+    assert ("session_started", "session_ended") == (events[0], events[-1])
+    assert events.count("participant_joined") == 4
+    states = [row["state"] for row in payloads["attuned/local/session/t/status"]]
+    assert ["live", "ended"] == states
+    assert len([topic for topic in payloads if topic.endswith("/model")]) == 4
+
+
+def test_events_survive_a_broker_that_goes_away(mosquitto, start_attuned, short_call) -> None:  # noqa: ANN001
+    """Killed in the middle and started again: every event arrives, in order, and none is missing."""
+    broker = mosquitto(OPEN)
+
+    async def main() -> list[tuple[str, bytes, bool]]:
+        first = asyncio.create_task(listen(broker.port, lambda topic, _: topic.endswith("/group/emotion")))
+        await asyncio.sleep(0.3)
+        start_attuned("join", short_call.path, "--name", "t", **broker.variables())
+        before = await first
+        broker.stop()
+        await asyncio.sleep(1)
+        broker.start()
+        return before + await listen(broker.port, is_offline)
+
+    events = {row["seq"]: row["kind"] for row in by_topic(run(main()))["attuned/local/session/t/event"]}
+    assert list(range(len(events))) == sorted(events)
+    assert ("session_started", "session_ended") == (events[0], events[max(events)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [(CLOSED, "refuses: "), (None, "no broker at 127.0.0.1:")],
+    ids=["refuses", "is not there"],
+)
+def test_a_broker_that_cannot_be_used_is_told_in_one_line(mosquitto, attuned, short_call, settings, message) -> None:  # noqa: ANN001
+    """Exit code 2 and what to do; no traceback."""
+    broker = mosquitto(settings or OPEN)
+    if settings is None:
+        broker.stop()
+    done = attuned("join", short_call.path, **broker.variables())
+    told = [line for line in done.stderr.splitlines() if line.startswith("attuned: ")]
+    assert (2, 1) == (done.returncode, len(told)), done.stderr
+    assert message in told[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_consent_arrives_by_topic(mosquitto, start_attuned, short_call) -> None:  # noqa: ANN001
+    """With consent required nobody is read until a `granted` comes for them, and only they are."""
+    broker = mosquitto(OPEN)
+    granted: list[str] = []
+
+    async def main() -> list[tuple[str, bytes, bool]]:
+        listening = asyncio.create_task(listen(broker.port, is_offline))
+        await asyncio.sleep(0.3)
+        start_attuned("join", short_call.path, "--name", "t", "--consent", "required", **broker.variables())
+        first = await listen(broker.port, lambda topic, _: topic.endswith("/emotion") and "participant" in topic)
+        who = first[-1][0].split("/")[5]
+        granted.append(who)
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            await client.publish(f"attuned/local/session/t/participant/{who}/consent/set", b"maybe", qos=1)
+            await client.publish(f"attuned/local/session/t/participant/{who}/consent/set", b"granted", qos=1)
+        return await listening
+
+    heard = [row for row in run(main()) if not row[0].endswith("/set")]
+    read = {row["participant"] for rows in by_topic(heard).values() for row in rows if row.get("n_frames")}
+    assert set(granted) == read
+
+
+def test_ctrl_c_ends_a_session_and_says_goodbye(mosquitto, start_attuned, short_call) -> None:  # noqa: ANN001
+    """Exit code 0, `ended` and `offline` are published, health and metrics answer until then."""
+    broker = mosquitto(OPEN)
+    answers: dict[str, str] = {}
+
+    def look(port: str) -> None:
+        for page in ("livez", "readyz", "metrics"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:
+                answers[page] = answer.read().decode()
+
+    async def main() -> tuple[list[tuple[str, bytes, bool]], subprocess.Popen[str]]:
+        listening = asyncio.create_task(listen(broker.port, is_offline))
+        await asyncio.sleep(0.3)
+        process = start_attuned("join", short_call.path, "--name", "t", **broker.variables())
+        await listen(broker.port, lambda topic, _: topic.endswith("/group/emotion"))
+        await asyncio.to_thread(look, process.args_port)
+        process.send_signal(signal.SIGINT)
+        return await listening, process
+
+    real_start = start_attuned
+
+    def start_attuned(*arguments: object, **variables: str) -> subprocess.Popen[str]:  # type: ignore[no-redef]
+        from conftest import free_port
+
+        port = str(free_port())
+        process = real_start(*arguments, **variables | {"ATTUNED_HTTP__PORT": port})
+        process.args_port = port
+        return process
+
+    heard, process = run(main())
+    assert process.wait(20) == 0
+    assert "ended" == by_topic(heard)["attuned/local/session/t/status"][-1]["state"]
+    assert '"status": "ok"' in answers["readyz"]
+    assert "attuned_frames_received_total" in answers["metrics"]
+    assert 'attuned_group_emotion_ratio{emotion="happiness",session="t"}' in answers["metrics"]

@@ -1,0 +1,124 @@
+"""A call, second by second."""
+
+from builders import face, grid, p
+
+from pipeline.call import Call
+from pipeline.emotions import F64
+from pipeline.types import CallSecond, Event
+
+A, B, C, D = grid(2, 2)
+PAIR = (("a", A), ("b", B))
+HAPPY, SAD = p(happiness=0.9), p(sadness=0.9)
+
+
+def play(call: Call, seconds: int, expression: dict[str, list[F64]], tiles: tuple = PAIR) -> list[CallSecond]:
+    """Five frames a second of everybody; `expression` holds one distribution per second and participant."""
+    closed = []
+    for slot in range(5 * seconds):
+        time_s = slot / 5
+        closed += call.advance(time_s)
+        call.look(time_s, tiles)
+        for who, series in expression.items():
+            call.add(face(who, time_s, series[int(time_s)], series[int(time_s)]))
+    return closed
+
+
+def test_a_call_from_first_frame_to_last() -> None:
+    """Every second comes out once, with everybody in it, and the group's mean."""
+    call = Call()
+    closed = play(call, 5, {"a": [HAPPY] * 5, "b": [SAD] * 5})
+    last, waiting = call.finish(5.0)
+    seconds = closed + last
+    assert [second.second for second in seconds] == [0, 1, 2, 3, 4]
+    assert all(second.group.engaged == ("a", "b") for second in seconds)
+    assert all(reading.arms.n_frames == 5 for second in seconds for reading in second.readings)
+    assert seconds[2].group.dominant == ("happiness", "sadness")
+    assert waiting == ()
+    assert tuple(event.kind for event in seconds[0].events) == ("participant_joined", "participant_joined")
+    assert call.n_late == 0
+
+
+def test_weights_adapt_from_the_twentieth_second() -> None:
+    """Who changes more than the group leans on landmarks from second 20 on, who changes less on pixels."""
+    swings = [HAPPY if (second // 4) % 2 else SAD for second in range(40)]
+    call = Call()
+    seconds = play(call, 40, {"a": swings, "b": [HAPPY] * 40})
+    mover = [second.readings[0].weight_landmark for second in seconds]
+    still = [second.readings[1].weight_landmark for second in seconds]
+    assert {0.5} == set(mover[:20]) == set(still[:20])
+    assert mover[20] > 0.5 > still[20]
+    assert mover[30] > mover[20]
+
+
+def test_changes_of_most_are_the_groups() -> None:
+    """Both go from happiness to sadness at second 6: one event, told when nobody else can join it."""
+    series = [HAPPY] * 6 + [SAD] * 8
+    seconds = play(Call(), 14, {"a": series, "b": series})
+    changes = [(second.second, event) for second in seconds for event in second.events if event.kind == "change"]
+    [(told, event)] = changes
+    assert (told, event.time_s, event.data["scope"], event.participants) == (10, 6.0, "group", ("a", "b"))
+
+
+def test_a_change_at_the_very_end_is_told_too() -> None:
+    """What still waits when the call ends goes out with the end."""
+    call = Call()
+    series = [HAPPY] * 6 + [SAD] * 3
+    play(call, 9, {"a": series, "b": [HAPPY] * 9})
+    seconds, waiting = call.finish(9.0)
+    assert tuple(event.data["scope"] for event in waiting) == ("individual",)
+    assert seconds
+
+
+def kinds(second: CallSecond) -> list[tuple[str, tuple[str, ...]]]:
+    """What happened in a second, and to whom."""
+    return [(event.kind, event.participants) for event in second.events]
+
+
+def test_joins_leaves_and_layouts_are_events() -> None:
+    """A third tile is a join and a new layout, one that goes is a leave; the tiles of a second are its last."""
+    call = Call()
+    for time_s, tiles in ((0.0, PAIR), (1.0, (*PAIR, ("c", C))), (2.0, PAIR), (3.0, ())):
+        call.look(time_s, tiles)
+    seconds, _ = call.finish(4.0)
+    assert [kinds(second) for second in seconds] == [
+        [("participant_joined", ("a",)), ("participant_joined", ("b",))],
+        [("participant_joined", ("c",)), ("layout_changed", ())],
+        [("participant_left", ("c",)), ("layout_changed", ())],
+        [("participant_left", ("a",)), ("participant_left", ("b",))],
+    ]
+    assert [len(second.tiles) for second in seconds] == [2, 3, 2, 0]
+
+
+def test_a_second_in_which_nobody_looked_keeps_its_members() -> None:
+    """When a source is silent for two seconds, everybody is absent and nobody has left; one layout stays one."""
+    call = Call()
+    call.look(0.0, PAIR)
+    call.look(3.0, PAIR)
+    seconds, _ = call.finish(4.0)
+    assert [len(second.events) for second in seconds] == [2, 0, 0, 0]
+    assert all(len(second.readings) == 2 for second in seconds)
+
+
+def test_who_is_withheld_is_said_to_be() -> None:
+    """Without consent a participant is a member without a reading, and the group says why."""
+    call = Call()
+    call.look(0.0, PAIR, frozenset("b"))
+    call.add(face("a", 0.0, HAPPY))
+    [second], _ = call.finish(1.0)
+    assert second.group.excluded == {"b": "no_consent"}
+
+
+def test_a_look_at_a_second_that_is_over_is_forgotten() -> None:
+    """A frame that comes a second late leaves nothing behind."""
+    call = Call()
+    call.look(0.0, PAIR)
+    call.advance(1.2)
+    call.look(0.5, ())
+    call.look(1.5, PAIR)
+    seconds, _ = call.finish(2.0)
+    assert [list(second.events) for second in seconds] == [[]]
+
+
+def test_an_event_without_data_has_empty_data() -> None:
+    """Nobody has to test for None."""
+    assert dict(Event("session_started", 0.0).data) == {}

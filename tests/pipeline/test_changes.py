@@ -1,0 +1,144 @@
+"""Changes of expression."""
+
+import numpy as np
+import pytest
+from builders import p
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.changes import Change, ChangeCounter, ChangeDetector, ChangeScopes, change_event, total_variation
+from pipeline.emotions import F64
+
+NEUTRAL, HAPPY, SAD = p(), p(happiness=1.0), p(sadness=1.0)
+
+
+def run(series: list[F64 | None]) -> list[tuple[int, int]]:
+    """(second of confirmation, onset) of every change in a series that starts at second 0."""
+    detector = ChangeDetector("a")
+    found = [(second, detector.add(second, row)) for second, row in enumerate(series)]
+    return [(second, change.onset) for second, change in found if change is not None]
+
+
+def test_total_variation_by_hand() -> None:
+    """Half of |0.5 - 0| + |0.5 - 1| is 0.5."""
+    assert total_variation(p(happiness=0.5), NEUTRAL) == pytest.approx(0.5)
+
+
+@given(st.integers(0, 6), st.integers(0, 6))
+def test_total_variation_is_a_distance(i: int, j: int) -> None:
+    """0 for the same class, 1 for another, the same both ways."""
+    one, other = np.eye(7)[i], np.eye(7)[j]
+    assert total_variation(one, other) == total_variation(other, one) == float(i != j)
+
+
+def test_a_change_is_dated_at_its_onset() -> None:
+    """Neutral until second 4, happy from 5: the 3-s mean is 1/3 away at 5, 2/3 at 6, 1 at 7: onset 5, known at 7."""
+    assert run([NEUTRAL] * 5 + [HAPPY] * 6) == [(7, 5)]
+
+
+def test_what_lasts_two_seconds_is_no_change() -> None:
+    """An excursion of the mean that is over before its third second is none.
+
+    One second of happiness keeps the mean 1/3 away for three seconds, which would confirm it; at half the
+    strength the mean is 1/6 away, below 0.25.
+    """
+    assert run([NEUTRAL] * 5 + [p(happiness=0.5)] + [NEUTRAL] * 5) == []
+
+
+def test_a_return_is_a_second_change() -> None:
+    """The reference moves with the change, so the way back counts too."""
+    assert run([NEUTRAL] * 5 + [HAPPY] * 7 + [NEUTRAL] * 4) == [(7, 5), (14, 12)]
+
+
+def test_absent_seconds_neither_confirm_nor_end() -> None:
+    """A gap in the middle of an excursion only delays it."""
+    assert run([NEUTRAL] * 5 + [HAPPY, None, None, HAPPY, HAPPY]) == [(9, 5)]
+
+
+def test_nothing_is_known_before_three_seconds() -> None:
+    """The first mean is the reference, not a change."""
+    assert run([HAPPY, HAPPY, HAPPY, HAPPY]) == []
+
+
+def test_changes_per_covered_minute_by_hand() -> None:
+    """One change in 30 covered seconds is 2 per minute; nobody covered is not in it; the window is 60 s."""
+    counter = ChangeCounter()
+    for second in range(60):
+        counter.add(second, "a", covered=second % 2 == 0, changed=second == 10)
+        counter.add(second, "b", covered=False, changed=False)
+    assert counter.per_minute(59) == {"a": 2.0}
+    assert counter.per_minute(70) == {"a": 0.0}
+
+
+def change(participant: str, onset: int, after: F64 = HAPPY) -> Change:
+    """A change from neutral."""
+    return Change(participant, onset, NEUTRAL, after)
+
+
+def test_most_members_within_two_seconds_are_a_group_change() -> None:
+    """Three of four, at 10, 11 and 12, are one group-wise event, dated at the first."""
+    scopes = ChangeScopes()
+    scopes.add([change("a", 10), change("c", 12)])
+    scopes.add([change("b", 11)])
+    [event] = scopes.settle(14, "abcd")
+    assert (event.kind, event.time_s, event.participants) == ("change", 10.0, ("a", "b", "c"))
+    assert event.data == {"scope": "group", "from": "neutral", "to": "happiness", "distance": 1.0}
+    assert scopes.settle(20, "abcd") == []
+
+
+def test_half_of_the_members_are_not_most() -> None:
+    """Two of four are two individual events, by onset."""
+    scopes = ChangeScopes()
+    scopes.add([change("b", 11, SAD), change("a", 10)])
+    events = scopes.finish("abcd")
+    assert [(event.data["scope"], event.participants, event.data["to"]) for event in events] == [
+        ("individual", ("a",), "happiness"),
+        ("individual", ("b",), "sadness"),
+    ]
+
+
+def test_two_of_two_are_a_group_and_one_of_one_is_not() -> None:
+    """A group change needs at least two members."""
+    scopes = ChangeScopes()
+    scopes.add([change("a", 10), change("b", 12)])
+    assert [event.data["scope"] for event in scopes.finish("ab")] == ["group"]
+    scopes.add([change("a", 20)])
+    assert [event.data["scope"] for event in scopes.finish("a")] == ["individual"]
+
+
+def test_more_than_two_seconds_apart_are_apart() -> None:
+    """10 and 13 do not belong together."""
+    scopes = ChangeScopes()
+    scopes.add([change("a", 10), change("b", 13)])
+    assert [event.data["scope"] for event in scopes.finish("ab")] == ["individual", "individual"]
+
+
+def test_a_change_waits_until_all_that_could_join_it_are_known() -> None:
+    """Onset 10: another at 12 is confirmed at 14 at the latest, so it is told at 14 and not at 13."""
+    scopes = ChangeScopes()
+    scopes.add([change("a", 10)])
+    assert scopes.settle(13, "ab") == []
+    assert [event.data["scope"] for event in scopes.settle(14, "ab")] == ["individual"]
+
+
+def test_who_is_not_engaged_does_not_make_a_group() -> None:
+    """A change of somebody outside stays individual and does not count."""
+    scopes = ChangeScopes()
+    scopes.add([change("a", 10), change("x", 10)])
+    assert [event.data["scope"] for event in scopes.finish("ab")] == ["individual", "individual"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 30)), max_size=20, unique=True))
+def test_every_change_is_told_once(rows: list[tuple[str, int]]) -> None:
+    """However changes fall, each participant's onset is in exactly one event."""
+    scopes = ChangeScopes()
+    scopes.add([change(who, onset) for who, onset in rows])
+    told = [event for second in range(40) for event in scopes.settle(second, "abcd")]
+    told += scopes.finish("abcd")
+    assert len(rows) == sum(len(event.participants) for event in told)
+
+
+def test_the_group_event_is_the_mean_of_its_members() -> None:
+    """Two members go to happiness, one to sadness: 2/3 happiness is the top, 1 away from neutral."""
+    event = change_event("group", {"c": change("c", 9, SAD), "a": change("a", 8), "b": change("b", 10)})
+    assert (event.data["to"], event.data["distance"], event.time_s) == ("happiness", 1.0, 8.0)

@@ -1,0 +1,119 @@
+"""Fusion and adaptive weights."""
+
+import numpy as np
+import pytest
+from builders import arms, p
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.fusion import AdaptiveWeights, FusionSettings, fuse
+from pipeline.types import SecondReading
+
+
+def test_the_pool_is_linear() -> None:
+    """0.4 x (0.5 happiness) + 0.6 x (1.0 happiness) = 0.8."""
+    reading = fuse(arms("a", 3, p(happiness=0.5), p(happiness=1.0)), weight_landmark=0.6)
+    np.testing.assert_allclose(reading.probabilities, p(happiness=0.8), atol=1e-12)
+    assert (pytest.approx(0.4), 0.6, "happiness", False) == (
+        reading.weight_pixel,
+        reading.weight_landmark,
+        reading.top,
+        reading.abstain,
+    )
+    assert reading.confidence == pytest.approx(0.8)
+
+
+def test_without_a_mesh_pixels_speak_alone() -> None:
+    """P = p_px where no mesh was found."""
+    reading = fuse(arms("a", 3, p(anger=0.9), None), weight_landmark=0.8)
+    np.testing.assert_array_equal(reading.probabilities, p(anger=0.9))
+
+
+def test_absence_stays_absence() -> None:
+    """Nobody seen is no distribution, no class, and an abstention."""
+    reading = fuse(arms("a", 3, None), weight_landmark=0.5)
+    assert (
+        reading.probabilities,
+        reading.top,
+        reading.confidence,
+        reading.valence_arousal,
+        reading.abstain,
+    ) == (None, None, None, None, True)
+    assert reading.participant == "a"
+
+
+def test_a_reading_abstains_when_unsure_or_poor() -> None:
+    """Below 0.4 confidence, or below 0.15 quality, nobody should act on it."""
+    unsure = np.full(7, 1 / 7)
+    assert fuse(arms("a", 0, unsure), 0.5).abstain
+    poor = SecondReading("a", 0, 5, 1.0, 0.1, p(happiness=1.0), None)
+    assert fuse(poor, 0.5).abstain
+
+
+def test_weights_after_three_updates_by_hand() -> None:
+    """Changes per minute 6, 0, 0: mean 2, d = clip(4/3) = 1 for the first and -2/3 for the others.
+
+    First:  0.5 + 0.05 = 0.55;  0.55 + 0.05 - 0.1 x 0.05 = 0.595;  0.595 + 0.05 - 0.1 x 0.095 = 0.6355.
+    Others: 0.5 - 1/30 = 0.466667;  - 1/30 + 0.1 x 0.033333 = 0.436667;  - 1/30 + 0.1 x 0.063333 = 0.409667.
+    """
+    weights = AdaptiveWeights()
+    series = []
+    for _ in range(3):
+        weights.update({"a": 6.0, "b": 0.0, "c": 0.0}, ("a", "b", "c"))
+        series.append((weights.landmark("a"), weights.landmark("b"), weights.landmark("c")))
+    expected = [(0.55, 7 / 15, 7 / 15), (0.595, 0.43666667, 0.43666667), (0.6355, 0.40966667, 0.40966667)]
+    np.testing.assert_allclose(series, expected, atol=1e-8)
+
+
+def test_the_step_grows_with_the_deviation() -> None:
+    """Who is further above the mean moves further towards landmarks."""
+    weights = AdaptiveWeights()
+    weights.update({"a": 4.0, "b": 3.0, "c": 0.5}, ("a", "b", "c"))
+    assert weights.landmark("a") > weights.landmark("b") > 0.5 > weights.landmark("c")
+
+
+def test_weights_rest_without_a_group() -> None:
+    """One member who counts is no group, whatever the others do."""
+    weights = AdaptiveWeights()
+    weights.update({"a": 60.0, "b": 0.0}, ("a",))
+    weights.update({"a": 60.0}, ("a", "b"))
+    assert (weights.landmark("a"), weights.landmark("b")) == (0.5, 0.5)
+
+
+def test_updates_are_due_every_ten_seconds_from_twenty() -> None:
+    """The first corrective action is taken after 20 s (GROUP, section 4.3)."""
+    weights = AdaptiveWeights()
+    assert [second for second in range(1, 45) if weights.due(second)] == [20, 30, 40]
+
+
+RATES = st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 60), min_size=2)
+
+
+@given(RATES, st.integers(1, 200))
+def test_weights_stay_bounded_and_settle(rates: dict[str, float], n: int) -> None:
+    """Under constant rates weights never leave [0.2, 0.8], go one way only, and come to rest."""
+    weights = AdaptiveWeights()
+    series = []
+    for _ in range(n + 300):
+        weights.update(rates, tuple(rates))
+        series.append([weights.landmark(who) for who in sorted(rates)])
+    steps = np.diff(np.array(series), axis=0)
+    assert 0.2 <= np.min(series) <= np.max(series) <= 0.8
+    assert np.all((steps >= -1e-12).all(axis=0) | (steps <= 1e-12).all(axis=0))
+    assert np.abs(steps[-1]).max() < 1e-9
+
+
+@given(RATES, st.randoms())
+def test_the_order_of_members_does_not_matter(rates: dict[str, float], random: object) -> None:
+    """Members in another order get the same weights, to the last bit."""
+    names = list(rates)
+    random.shuffle(names)
+    one, other = AdaptiveWeights(), AdaptiveWeights()
+    one.update(rates, tuple(rates))
+    other.update({name: rates[name] for name in names}, names)
+    assert [one.landmark(name) for name in names] == [other.landmark(name) for name in names]
+
+
+def test_settings_are_the_documented_ones() -> None:
+    """Algorithm 3 of the design."""
+    assert FusionSettings() == FusionSettings(10, 20, 0.05, 0.1, 0.2, 0.8, 0.4, 0.15)

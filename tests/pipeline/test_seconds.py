@@ -1,0 +1,100 @@
+"""Frames to seconds."""
+
+import numpy as np
+import pytest
+from builders import face, p
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.seconds import SecondAggregator
+
+
+def test_the_mean_is_weighted_by_quality() -> None:
+    """(0.9 x 1 + 0.3 x 0.5) / (1 + 0.5) = 0.7 happiness, landmark from the one frame that has a mesh."""
+    seconds = SecondAggregator(rate_hz=5)
+    seconds.add(face("a", 0.0, p(happiness=0.9), p(sadness=1.0), quality=1.0))
+    seconds.add(face("a", 0.4, p(happiness=0.3), None, quality=0.5))
+    [(second, (reading,))] = seconds.advance(1.2)
+    assert (second, reading.participant, reading.n_frames, reading.coverage) == (0, "a", 2, 0.4)
+    assert reading.quality == pytest.approx(0.75)
+    np.testing.assert_allclose(reading.pixel, p(happiness=0.7), atol=1e-12)
+    np.testing.assert_allclose(reading.landmark, p(sadness=1.0), atol=1e-12)
+
+
+def test_a_second_without_a_frame_is_absence() -> None:
+    """Who is there and was not read has coverage 0 and no distribution, never neutral."""
+    seconds = SecondAggregator(rate_hz=5)
+    seconds.present(7.1, ("a",))
+    [(second, (reading,))] = seconds.advance(8.2)
+    assert (second, reading.n_frames, reading.coverage) == (7, 0, 0.0)
+    assert (reading.quality, reading.pixel, reading.landmark) == (None, None, None)
+
+
+def test_a_second_waits_for_its_grace() -> None:
+    """It closes 200 ms after its end and not before."""
+    seconds = SecondAggregator(rate_hz=5)
+    seconds.add(face("a", 0.0, p()))
+    assert seconds.advance(1.19) == []
+    assert [second for second, _ in seconds.advance(1.2)] == [0]
+
+
+def test_a_late_reading_is_counted_and_dropped() -> None:
+    """What comes after its second has closed changes nothing."""
+    seconds = SecondAggregator(rate_hz=5)
+    seconds.add(face("a", 0.0, p()))
+    seconds.advance(1.2)
+    assert not seconds.add(face("a", 0.8, p(anger=1.0)))
+    assert seconds.n_late == 1
+    assert seconds.add(face("a", 1.0, p()))
+
+
+def test_silence_closes_seconds_and_members_stay() -> None:
+    """When nothing comes for two seconds, both close and everybody is still a member."""
+    seconds = SecondAggregator(rate_hz=5)
+    seconds.add(face("a", 0.0, p()))
+    closed = seconds.advance(3.3)
+    assert [(second, readings[0].n_frames) for second, readings in closed] == [(0, 1), (1, 0), (2, 0)]
+
+
+def test_nothing_has_begun_before_the_first_frame() -> None:
+    """Without any frame there is no second to close."""
+    seconds = SecondAggregator(rate_hz=5)
+    assert seconds.advance(100.0) == []
+    assert seconds.finish(100.0) == []
+
+
+def test_the_last_second_expects_only_what_the_recording_holds() -> None:
+    """Of a recording that ends at 1.4 s the second second can have two frames, so two are all of them."""
+    seconds = SecondAggregator(rate_hz=5)
+    for i in range(7):
+        seconds.add(face("a", i / 5, p()))
+    assert [(second, readings[0].coverage) for second, readings in seconds.finish(1.4)] == [(0, 1.0), (1, 1.0)]
+
+
+READINGS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 24), st.floats(0.05, 1), st.integers(0, 6)), max_size=40
+)
+
+
+@given(READINGS, st.randoms())
+def test_order_within_a_second_does_not_matter(rows: list[tuple[str, int, float, int]], random: object) -> None:
+    """The same readings in any order give the same bits, and each is counted exactly once."""
+    readings = [face(who, slot / 5, np.eye(7)[k], quality=q) for who, slot, q, k in rows]
+    shuffled = list(readings)
+    random.shuffle(shuffled)
+    results = []
+    for order in (readings, shuffled):
+        seconds = SecondAggregator(rate_hz=5)
+        seconds.present(0.0, ())
+        for reading in order:
+            seconds.add(reading)
+        closed = seconds.finish(5.0)
+        results.append(
+            {
+                (second, r.participant): (r.n_frames, r.quality, None if r.pixel is None else r.pixel.tolist())
+                for second, rows_ in closed
+                for r in rows_
+            }
+        )
+    assert results[0] == results[1]
+    assert len(readings) == sum(n for n, _, _ in results[0].values())
