@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -18,13 +17,15 @@ import polars as pl
 from plotly.offline import get_plotlyjs
 
 from daemon.errors import FailedError
-from daemon.report_figures import group_figure, participant_figure, what
-from daemon.report_tables import Happening, Layout, Shares, Tables, measure, read_tables
+from daemon.report_figures import group_figure, participant_figure, what, who
+from daemon.report_tables import Happening, Layout, Shares, Tables, measure, read_tables, strings
 from daemon.report_timeline import MAX_LINES, PALETTE, PEOPLE, Figure, Timeline
 from pipeline import wire
 from pipeline.emotions import EMOTIONS
 
+TEMPLATE: Final = Path(__file__).with_name("report.html.tmpl")
 MAX_EVENTS: Final = 200
+MAX_NAMED: Final = 8
 UNKNOWN: Final = "\N{EN DASH}"
 HOUR_S: Final = 3600
 
@@ -66,8 +67,7 @@ def render(tables: Tables, *, created: datetime) -> str:
         _events_section(tables),
         _provenance(tables),
     ]
-    template = Template(resources.files("daemon").joinpath("report.html.tmpl").read_text(encoding="utf-8"))
-    return template.substitute(
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(f"attuned: {name}"),
         palette="\n".join(f".{emotion} {{ background: {colour}; }}" for emotion, colour in PALETTE.items()),
         body="\n".join(body),
@@ -116,9 +116,9 @@ def _banners(tables: Tables, shares: Sequence[Shares]) -> list[str]:
         banners.append('<div class="banner" role="note"><p><strong>No participant was found.</strong></p></div>')
     elif not any(share.n_read for share in shares):
         banners.append('<div class="banner" role="note"><p><strong>No face was read in any second.</strong></p></div>')
-    warnings = tables.summary.get("warnings") or ()
+    warnings = strings(tables.summary.get("warnings"))
     if warnings:
-        items = "".join(f"<li>{escape(str(warning))}</li>" for warning in warnings)
+        items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
         banners.append(f'<div class="warnings"><strong>Warnings</strong><ul>{items}</ul></div>')
     return banners
 
@@ -142,7 +142,7 @@ def _overview(shares: Sequence[Shares], timeline: Timeline) -> str:
     coarse = "" if timeline.width == 1 else f" Curves show means over {timeline.width} s; numbers use every second."
     return f"""<section>
 <h2>Participants</h2>
-<table>
+<table class="people">
 <caption>Classes: share of the seconds read in which this was the most probable class and the models did not abstain;
 with the abstained share they make 100 %. Coverage: frames read of frames expected. Confidence: mean probability of
 the most probable class. Quality: how far the pictures of the face can be trusted, 0 to 1.{coarse}</caption>
@@ -179,7 +179,7 @@ def _group_section(tables: Tables, timeline: Timeline) -> str:
     return f"""<section class="group">
 <h2>{title}</h2>
 <p>{lead}</p>
-{_key() if known.height else ""}
+{_key(tables.participants) if known.height else ""}
 {_chart("group", "The group and the events over time", figure)}
 </section>"""
 
@@ -212,7 +212,7 @@ def _events_section(tables: Tables) -> str:
     shown = sorted(sorted(happenings, key=_importance)[:MAX_EVENTS], key=lambda happening: happening.second)
     rows = "".join(
         f'<tr><td>{_clock(h.second, tables)}</td><td class="text">{_sign(h)} {escape(what(h))}</td>'
-        f'<td class="text">{", ".join(escape(p) for p in h.participants)}</td>'
+        f'<td class="text">{escape(who(h, MAX_NAMED))}</td>'
         f"<td>{_number(_as_number(h.data.get('distance'))) if h.kind == 'change' else ''}</td></tr>"
         for h in shown
     )
@@ -252,12 +252,14 @@ def _chart(identifier: str, label: str, figure: Figure) -> str:
     )
 
 
-def _key() -> str:
-    """What colours and signs mean; stands at every figure, so that a printed page explains itself."""
+def _key(people: Sequence[str] = ()) -> str:
+    """What colours, signs and people's lines mean; stands at every figure, so that a printed page explains itself."""
     classes = "".join(f'<li><span class="swatch {name}"></span>{name}</li>' for name in EMOTIONS)
+    shown = people if len(people) <= MAX_LINES else ()
+    lines = "".join(f"<li>{_line(index)}{escape(person)}</li>" for index, person in enumerate(shown))
     return (
         f'<ul class="key">{classes}<li><span class="swatch abstained"></span>abstained</li>'
-        "<li>◆ group-wise change</li><li>○ individual change</li></ul>"
+        f"<li>◆ group-wise change</li><li>○ individual change</li>{lines}</ul>"
     )
 
 
@@ -277,6 +279,8 @@ def _place(layout: Layout | None, participant: str, recording: Mapping[str, Any]
         return ""
     width = _as_number(recording.get("width")) or max(box[2] for _, box in layout)
     height = _as_number(recording.get("height")) or max(box[3] for _, box in layout)
+    if width <= 0 or height <= 0:
+        return ""
     boxes = "".join(
         f'<rect x="{x0:g}" y="{y0:g}" width="{x1 - x0:g}" height="{y1 - y0:g}" '
         f'fill="{"#1A1A1A" if name == participant else "#FFFFFF"}"/>'

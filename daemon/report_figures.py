@@ -1,6 +1,6 @@
 """The report's two figures: one participant over time, and the group over time."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -30,6 +30,11 @@ LABEL_SHARE: Final = 0.09
 """A run of one class is labelled in the picture from this share of the whole time on."""
 MAX_NAMED: Final = 3
 """So many participants are named where one points at an event."""
+ABSTAINED_SHARE: Final = 0.5
+"""A bin of several seconds is hatched where the models abstained in half of those that were read."""
+HATCHED: Final = {"shape": "/", "size": 5, "solidity": 0.25, "fgcolor": INK, "bgcolor": "rgba(255,255,255,0.45)"}
+ROWS_PX: Final = 400
+"""Height of a heat map of many people, so that the group stays on one page of paper."""
 
 
 def participant_figure(tables: Tables, participant: str, timeline: Timeline) -> Figure:
@@ -69,7 +74,7 @@ def group_figure(tables: Tables, timeline: Timeline) -> Figure | None:
 
 
 def _probabilities_panel(
-    title: str, values: Mapping[str, Values], timeline: Timeline, changes: Iterable[Happening]
+    title: str, values: Mapping[str, Values], timeline: Timeline, changes: Sequence[Happening]
 ) -> Panel:
     """Stacked shares: gaps where nothing was read, hatched where the models abstained, changes above."""
     traces = [
@@ -86,35 +91,15 @@ def _probabilities_panel(
         }
         for name in EMOTIONS
     ]
-    hatched = rectangles(runs_of_flags([bool(p and p >= 0.5) for p in values.get("abstain", [])]), timeline)  # noqa: PLR2004 (most of a bin)
-    if hatched["x"]:
-        traces.append(
-            hatched
-            | {
-                "type": "scatter",
-                "mode": "none",
-                "name": "abstained",
-                "fill": "toself",
-                "fillcolor": "rgba(255,255,255,0.5)",
-                "fillpattern": {
-                    "shape": "/",
-                    "size": 5,
-                    "solidity": 0.25,
-                    "fgcolor": INK,
-                    "bgcolor": "rgba(255,255,255,0.45)",
-                },
-                "hoverinfo": "skip",
-            }
-        )
-    marks = list(changes)
-    for scope, symbol, name in (
-        ("individual", "circle-open", "individual change"),
-        ("group", "diamond", "group change"),
-    ):
-        here = [h for h in marks if h.scope == scope]
+    abstained = [share is not None and share >= ABSTAINED_SHARE for share in values.get("abstain", [])]
+    if any(abstained):
+        area = {"type": "scatter", "mode": "none", "name": "abstained", "fill": "toself", "hoverinfo": "skip"}
+        traces.append(rectangles(runs_of_flags(abstained), timeline) | area | {"fillpattern": HATCHED})
+    for scope, symbol in (("individual", "circle-open"), ("group", "diamond")):
+        here = [change for change in changes if change.scope == scope]
         if here:
-            traces.append(_marks(here, [1.09] * len(here), symbol, name))
-    axis = {"range": [0, 1.18 if marks else 1], "tickvals": [0, 0.5, 1], "ticktext": ["0", "0.5", "1"]}
+            traces.append(_marks(here, [1.09] * len(here), symbol, f"{scope} change"))
+    axis = {"range": [0, 1.18 if changes else 1], "tickvals": [0, 0.5, 1], "ticktext": ["0", "0.5", "1"]}
     return Panel(title, 168, traces, axis, _run_labels(values, timeline))
 
 
@@ -144,12 +129,8 @@ def _run_labels(values: Mapping[str, Values], timeline: Timeline) -> list[dict[s
 def _coverage_panel(rows: pl.DataFrame, timeline: Timeline) -> Panel:
     """Share of frames that were read, as an area, and how far they can be trusted, as a line."""
     values = timeline.means(rows, ["coverage", "quality"])
-    area = timeline.steps(values["coverage"]) | {
-        "name": "coverage",
-        "fill": "tozeroy",
-        "fillcolor": "#B8C0CC",
-        "mode": "none",
-    }
+    area = timeline.steps(values["coverage"]) | {"name": "coverage", "mode": "none", "fill": "tozeroy"}
+    area["fillcolor"] = "#B8C0CC"
     line = timeline.steps(values["quality"]) | {"name": "quality", "mode": "lines"}
     curves = [
         curve | {"type": "scatter", "line": {"shape": "hv", "width": 1, "color": INK}, "hovertemplate": "%{y:.2f}"}
@@ -206,30 +187,16 @@ def _deviation_panel(tables: Tables, timeline: Timeline) -> list[Panel]:
     if not members:
         return []
     series = {p: timeline.means(long.filter(pl.col("participant") == p), ["value"])["value"] for p in members}
-    if len(members) > MAX_LINES:
+    if len(tables.participants) > MAX_LINES:
         return [_deviation_rows(series, timeline)]
     traces = []
     for participant, values in series.items():
-        colour, dash = PEOPLE[tables.participants.index(participant) % MAX_LINES]
+        colour, dash = PEOPLE[tables.participants.index(participant)]
         line = {"color": colour, "dash": dash, "width": 1.3}
-        traces.append(
-            timeline.steps(values)
-            | {
-                "type": "scatter",
-                "mode": "lines",
-                "name": escape(participant),
-                "line": line,
-                "hovertemplate": "%{y:.2f}",
-            }
-        )
-    return [
-        Panel(
-            "distance of each member from the group" + timeline.means_of,
-            120,
-            traces,
-            {"rangemode": "tozero", "nticks": 4},
-        )
-    ]
+        curve = {"type": "scatter", "mode": "lines", "line": line, "hovertemplate": "%{y:.2f}"}
+        traces.append(timeline.steps(values) | curve | {"name": escape(participant)})
+    title = f"distance of each member from the group{timeline.means_of}"
+    return [Panel(title, 120, traces, {"rangemode": "tozero", "nticks": 4})]
 
 
 def _deviation_rows(series: Mapping[str, Values], timeline: Timeline) -> Panel:
@@ -247,9 +214,10 @@ def _deviation_rows(series: Mapping[str, Values], timeline: Timeline) -> Panel:
         "showscale": False,
         "hovertemplate": "%{y}: %{z:.2f}<extra></extra>",
     }
-    axis = {"type": "category", "autorange": "reversed", "tickfont": {"size": 9}, "dtick": 1, "showgrid": False}
+    axis = {"type": "category", "autorange": "reversed", "dtick": 1, "showgrid": False}
+    row_px = max(8, min(14, ROWS_PX // len(series)))
     title = f"distance of each member from the group (light: 0, black: {furthest:.2f}){timeline.means_of}"
-    return Panel(title, 12 * len(series), [grid], axis)
+    return Panel(title, row_px * len(series), [grid], axis | {"tickfont": {"size": row_px - 1}})
 
 
 def _measures_panel(group: pl.DataFrame, timeline: Timeline) -> list[Panel]:
@@ -296,7 +264,7 @@ def _marks(happenings: Sequence[Happening], y: Sequence[float | str], symbol: st
         "name": name,
         "x": [ms(happening.second) for happening in happenings],
         "y": list(y),
-        "text": [escape(f"{what(happening)} {_who(happening)}".strip()) for happening in happenings],
+        "text": [escape(f"{what(happening)} {who(happening, MAX_NAMED)}".strip()) for happening in happenings],
         "marker": {
             "symbol": ["triangle-left" if h.kind == "participant_left" else symbol for h in happenings],
             "size": 10 if filled else 8,
@@ -309,9 +277,9 @@ def _marks(happenings: Sequence[Happening], y: Sequence[float | str], symbol: st
     }
 
 
-def _who(happening: Happening) -> str:
-    """Some of the participants by their pseudonyms, and how many more."""
-    named, more = happening.participants[:MAX_NAMED], len(happening.participants[MAX_NAMED:])
+def who(happening: Happening, limit: int) -> str:
+    """So many of the participants by their pseudonyms, and how many more."""
+    named, more = happening.participants[:limit], len(happening.participants[limit:])
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 

@@ -108,8 +108,7 @@ def read_tables(folder: Path) -> Tables:
     seconds = _table(folder / "seconds.parquet", SECONDS_COLUMNS).sort("second", maintain_order=True)
     group = _table(folder / "group.parquet", GROUP_COLUMNS).sort("second")
     seen = seconds["participant"].unique(maintain_order=True).to_list()
-    listed = [str(participant) for participant in summary.get("participants") or ()]
-    participants = tuple(dict.fromkeys([*listed, *seen]))
+    participants = tuple(dict.fromkeys([*strings(summary.get("participants")), *seen]))
     return Tables(summary, participants, seconds, group, _happenings(folder), _layouts(folder, participants))
 
 
@@ -150,11 +149,11 @@ def _happenings(folder: Path) -> tuple[Happening, ...]:
             happening = Happening(
                 second=int(event["second"]),
                 kind=str(event["kind"]),
-                participants=tuple(str(participant) for participant in event.get("participants", ())),
+                participants=strings(event.get("participants")),
                 scope=str(event.get("scope", "")),
                 data={key: value for key, value in event.items() if key not in ENVELOPE},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise _unusable(path, error) from error
         happenings.append(happening)
     return tuple(sorted(happenings, key=lambda happening: happening.second))
@@ -171,12 +170,17 @@ def _layouts(folder: Path, participants: Sequence[str]) -> dict[str, Layout]:
             break
         try:
             layout = tuple(_tile(tile) for tile in _json(path, line)["tiles"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise _unusable(path, error) from error
         for participant, _ in layout:
             if participant in participants:
                 layouts.setdefault(participant, layout)
     return layouts
+
+
+def strings(value: object) -> tuple[str, ...]:
+    """A list's items as text; nothing where there is no list."""
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()
 
 
 def _tile(tile: Mapping[str, Any]) -> tuple[str, tuple[float, float, float, float]]:

@@ -18,6 +18,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
     async def guarded() -> T:
         result = await main
+        await asyncio.sleep(0.05)  # who was cancelled just now may end
         left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         assert left == [], f"tasks outlive the test: {left}"
         return result

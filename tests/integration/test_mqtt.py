@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable
@@ -80,8 +79,12 @@ def test_events_survive_a_broker_that_goes_away(mosquitto, start_attuned, short_
     """Killed in the middle and started again: every event arrives, in order, and none is missing."""
     broker = mosquitto(OPEN)
 
+    def all_joined(topic: str, payload: bytes) -> bool:
+        # session_started and four joins; nothing is on its way when the broker dies.
+        return topic.endswith("/event") and json.loads(payload)["seq"] == 4
+
     async def main() -> list[tuple[str, bytes, bool]]:
-        first = asyncio.create_task(listen(broker.port, lambda topic, _: topic.endswith("/group/emotion")))
+        first = asyncio.create_task(listen(broker.port, all_joined))
         await asyncio.sleep(0.3)
         start_attuned("join", short_call.path, "--name", "t", **broker.variables())
         before = await first
@@ -134,38 +137,30 @@ def test_consent_arrives_by_topic(mosquitto, start_attuned, short_call) -> None:
     assert set(granted) == read
 
 
-def test_ctrl_c_ends_a_session_and_says_goodbye(mosquitto, start_attuned, short_call) -> None:  # noqa: ANN001
+def test_ctrl_c_ends_a_session_and_says_goodbye(mosquitto, start_attuned, environment, short_call) -> None:  # noqa: ANN001
     """Exit code 0, `ended` and `offline` are published, health and metrics answer until then."""
     broker = mosquitto(OPEN)
-    answers: dict[str, str] = {}
 
-    def look(port: str) -> None:
+    def look() -> dict[str, str]:
+        pages = {}
         for page in ("livez", "readyz", "metrics"):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:
-                answers[page] = answer.read().decode()
+            url = f"http://127.0.0.1:{environment['ATTUNED_HTTP__PORT']}/{page}"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                pages[page] = answer.read().decode()
+        return pages
 
-    async def main() -> tuple[list[tuple[str, bytes, bool]], subprocess.Popen[str]]:
+    async def main() -> tuple[list[tuple[str, bytes, bool]], dict[str, str], int]:
         listening = asyncio.create_task(listen(broker.port, is_offline))
         await asyncio.sleep(0.3)
         process = start_attuned("join", short_call.path, "--name", "t", **broker.variables())
         await listen(broker.port, lambda topic, _: topic.endswith("/group/emotion"))
-        await asyncio.to_thread(look, process.args_port)
+        answers = await asyncio.to_thread(look)
         process.send_signal(signal.SIGINT)
-        return await listening, process
+        return await listening, answers, await asyncio.to_thread(process.wait, 20)
 
-    real_start = start_attuned
-
-    def start_attuned(*arguments: object, **variables: str) -> subprocess.Popen[str]:  # type: ignore[no-redef]
-        from conftest import free_port
-
-        port = str(free_port())
-        process = real_start(*arguments, **variables | {"ATTUNED_HTTP__PORT": port})
-        process.args_port = port
-        return process
-
-    heard, process = run(main())
-    assert process.wait(20) == 0
-    assert "ended" == by_topic(heard)["attuned/local/session/t/status"][-1]["state"]
+    heard, answers, code = run(main())
+    assert code == 0
+    assert by_topic(heard)["attuned/local/session/t/status"][-1]["state"] == "ended"
     assert '"status": "ok"' in answers["readyz"]
     assert "attuned_frames_received_total" in answers["metrics"]
     assert 'attuned_group_emotion_ratio{emotion="happiness",session="t"}' in answers["metrics"]
