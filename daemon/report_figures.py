@@ -19,7 +19,6 @@ from daemon.report_timeline import (
     Timeline,
     Values,
     ms,
-    rectangles,
     runs_of_flags,
     runs_of_seconds,
     stack,
@@ -91,10 +90,11 @@ def _probabilities_panel(
         }
         for name in EMOTIONS
     ]
-    abstained = [share is not None and share >= ABSTAINED_SHARE for share in values.get("abstain", [])]
+    abstained = [float(share is not None and share >= ABSTAINED_SHARE) for share in values.get("abstain", [])]
     if any(abstained):
-        area = {"type": "scatter", "mode": "none", "name": "abstained", "fill": "toself", "hoverinfo": "skip"}
-        traces.append(rectangles(runs_of_flags(abstained), timeline) | area | {"fillpattern": HATCHED})
+        # A step curve: outlines of single rectangles, one trace, are filled the wrong way round by Plotly.
+        area = {"type": "scatter", "mode": "none", "name": "abstained", "fill": "tozeroy", "hoverinfo": "skip"}
+        traces.append(timeline.steps(abstained) | area | {"line": {"shape": "hv"}, "fillpattern": HATCHED})
     for scope, symbol in (("individual", "circle-open"), ("group", "diamond")):
         here = [change for change in changes if change.scope == scope]
         if here:

@@ -139,17 +139,6 @@ def runs_of_seconds(seconds: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def rectangles(runs: Iterable[tuple[int, int]], timeline: Timeline) -> dict[str, list[Any]]:
-    """Coordinates of a rectangle of height 1 over each run of bins, with a break after each."""
-    x: list[int | None] = []
-    y: list[float | None] = []
-    for begin, end in runs:
-        left, right = timeline.edge(begin), timeline.edge(end)
-        x += [left, left, right, right, None]
-        y += [0, 1, 1, 0, None]
-    return {"x": x, "y": y}
-
-
 def stack(panels: Sequence[Panel], timeline: Timeline) -> Figure:
     """Panels below each other over one time axis."""
     inner_px = sum(panel.height_px for panel in panels) + GAP_PX * (len(panels) - 1)

@@ -16,7 +16,7 @@ from models.errors import DataError, ModelError
 from models.landmark import FEATURES
 from models.manifest import WEIGHTS, ModelEntry
 from models.training.data import FaceData, load_faces
-from models.training.export import export, fitted_temperature, write_model
+from models.training.export import export, fitted_temperature, raise_rare_classes, write_model
 from models.training.landmark import PAPER_RECIPE, LandmarkGraph, LandmarkNetwork, train_landmark, train_landmark_paper
 from models.training.landmark import RECIPE as LANDMARK_RECIPE
 from models.training.loop import logits_of
@@ -87,16 +87,20 @@ def _train(name: str, options: argparse.Namespace, bars: _Bars) -> ModelEntry:
     checkpoint = options.cache / "training" / f"{name}.ckpt"
     if name == "pixel":
         pixel = train_pixel(train, checkpoint=checkpoint, progress=bars.training(name))
-        return export_pixel(pixel, valid, options.out)
+        return export_pixel(pixel, train, valid, options.out)
     meshes = cached_meshes(train.images, folder=options.cache, progress=bars.counting("meshes for training"))
     valid_meshes = cached_meshes(valid.images, folder=options.cache, progress=bars.counting("meshes for calibration"))
     fit = train_landmark if name == "landmark" else train_landmark_paper
     network = fit(train, meshes, checkpoint=checkpoint, progress=bars.training(name))
-    return export_landmark(network, valid, valid_meshes, options.out, paper=name == "landmark-paper")
+    return export_landmark(network, train, valid, valid_meshes, options.out, paper=name == "landmark-paper")
 
 
-def export_pixel(network: PixelNetwork, valid: FaceData, out: Path) -> ModelEntry:
-    """The manifest entry of the pixel model, calibrated on the FER+ majority of `valid` and written to `out`."""
+def export_pixel(network: PixelNetwork, train: FaceData, valid: FaceData, out: Path) -> ModelEntry:
+    """The manifest entry of the pixel model, calibrated on the FER+ majority of `valid` and written to `out`.
+
+    The head of `network` is changed by `raise_rare_classes`, with the shares in `train`.
+    """
+    raise_rare_classes(network.head, train.class_shares)
     truth = valid.ferplus
     known = truth >= 0
     faces = central(torch.from_numpy(valid.images[known].astype(np.float32))).numpy()
@@ -119,8 +123,15 @@ def export_pixel(network: PixelNetwork, valid: FaceData, out: Path) -> ModelEntr
     return write_model(out, content=content, fields=fields)
 
 
-def export_landmark(network: LandmarkNetwork, valid: FaceData, meshes: Meshes, out: Path, *, paper: bool) -> ModelEntry:
-    """The manifest entry of a landmark model, calibrated on the labels it was trained on and written to `out`."""
+def export_landmark(
+    network: LandmarkNetwork, train: FaceData, valid: FaceData, meshes: Meshes, out: Path, *, paper: bool
+) -> ModelEntry:
+    """The manifest entry of a landmark model, calibrated on the labels it was trained on and written to `out`.
+
+    `meshes` are those of `valid`. The head of `network` is changed by `raise_rare_classes`, but not the paper's.
+    """
+    if not paper:
+        raise_rare_classes(network.head, train.class_shares)
     truth = valid.label if paper else valid.ferplus
     known = meshes.found & (truth >= 0)
     kind = "paper" if paper else "mesh"

@@ -20,6 +20,13 @@ from models.manifest import MANIFEST, ModelEntry, read_manifest
 from pipeline.emotions import F32, softmax
 
 OPSET: Final = 17
+RARE_CLASSES: Final = 0.2
+"""How much of the log-frequency of a class is taken back.
+
+On FER2013 PublicTest against the FER+ majority, 0.2 changes the accuracy of pixel and landmark model by 0.0 and -0.4
+points and their unweighted average recall by +1.5 and +1.8; 0.5 by -1.6 and -1.5, +3.4 and +4.2.
+"""
+
 TOLERANCE: Final = 1e-4
 """Largest difference between torch's outputs and onnxruntime's that an export may have."""
 
@@ -58,6 +65,18 @@ def export(graph: nn.Module, example: NDArray[np.generic], *, input_name: str) -
         msg = f"the exported model differs from the trained one by {difference:.2g}, more than {TOLERANCE:.0e}"
         raise ModelError(msg)
     return content
+
+
+def raise_rare_classes(head: nn.Module, shares: F32, *, strength: float = RARE_CLASSES) -> None:
+    """Lower each logit of a head's last layer, in place, by `strength` times the log of its (7,) share.
+
+    A network trained on the frequencies of web pictures (1.6 % disgust) all but never says the rare classes. The
+    frequencies in a call are not known, so that part of the prior is taken back: Menon et al. 2021, "Long-tail
+    learning via logit adjustment", section 4.1.
+    """
+    last = [layer for layer in head.modules() if isinstance(layer, nn.Linear)][-1]
+    with torch.no_grad():
+        last.bias.sub_(strength * torch.from_numpy(np.log(shares.clip(1e-3)).astype(np.float32)))
 
 
 def fitted_temperature(logits: F32, truth: NDArray[np.int64]) -> float:

@@ -216,10 +216,11 @@ def test_classes_have_their_colours_and_gaps_stay_gaps(tmp_path: Path) -> None:
 
 
 def test_abstained_seconds_are_hatched(tmp_path: Path) -> None:
-    """A hatched rectangle covers exactly the seconds that were read and abstained, not the absent ones."""
+    """The hatched area covers exactly the seconds that were read and abstained, not the absent ones."""
     figure = _page(_call(tmp_path)).figures["participant-0"]
     hatched = next(trace for trace in figure["data"] if trace["name"] == "abstained")
-    assert hatched["x"] == [10_000, 10_000, 12_000, 12_000, None]
+    assert (hatched["x0"], hatched["dx"], hatched["line"]["shape"]) == (0, 1000, "hv")
+    assert [second for second, height in enumerate(hatched["y"]) if height] == [10, 11]
     assert hatched["fillpattern"]["shape"] == "/"
 
 

@@ -19,7 +19,7 @@ from models.training import landmark, pixel
 from models.training.__main__ import export_landmark, export_pixel, main
 from models.training.augment import CROP, distorted
 from models.training.data import FaceData
-from models.training.export import export, fitted_temperature
+from models.training.export import export, fitted_temperature, raise_rare_classes
 from models.training.loop import Recipe, logits_of, one_cycle
 from models.training.meshes import Meshes, cached_meshes, find_meshes
 
@@ -98,7 +98,7 @@ def test_exported_models_say_what_the_trained_ones_said(
     checkpoint, out = tmp_path / "model.ckpt", tmp_path / "out"
     recipe = replace(pixel.RECIPE, **SHORT, bfloat16=False)
     network = pixel.train_pixel(made_up_data, checkpoint=checkpoint, recipe=recipe)
-    entry = export_pixel(network, made_up_data, out)
+    entry = export_pixel(network, made_up_data, made_up_data, out)
     said = OnnxPixelModel(folder=out).predict(made_up_data.images)
     faces = pixel.central(torch.from_numpy(made_up_data.images).float()).numpy()
     np.testing.assert_allclose(said.logits, logits_of(network, faces), atol=1e-4)
@@ -109,7 +109,7 @@ def test_exported_models_say_what_the_trained_ones_said(
         paper = name == "landmark-paper"
         recipe = replace(landmark.PAPER_RECIPE if paper else landmark.RECIPE, **SHORT)
         trained = train(made_up_data, meshes, checkpoint=checkpoint, recipe=recipe)
-        export_landmark(trained, made_up_data, meshes, out, paper=paper)
+        export_landmark(trained, made_up_data, made_up_data, meshes, out, paper=paper)
         spoken = OnnxLandmarkModel(name, folder=out).predict(meshes.landmarks)
         inputs = FEATURES["paper" if paper else "mesh"](meshes.landmarks)
         np.testing.assert_allclose(spoken.logits, logits_of(trained, inputs), atol=1e-4)
@@ -128,6 +128,15 @@ def test_the_temperature_is_that_of_least_loss() -> None:
     logits = np.full((4, 7), -1e4, dtype=np.float32)
     logits[:, 0], logits[:, 1] = 4, 0
     assert fitted_temperature(logits, np.array([0, 0, 0, 1])) == pytest.approx(4 / np.log(3), abs=2e-3)
+
+
+def test_rare_classes_are_raised() -> None:
+    """A class a hundredth as frequent as another gains strength times ln 100 on it."""
+    last = nn.Linear(3, 7)
+    before = last.bias.detach().numpy().copy()
+    raise_rare_classes(last, np.array([0.5, 0.005, 0.1, 0.1, 0.1, 0.1, 0.095], dtype=np.float32), strength=0.25)
+    gained = last.bias.detach().numpy() - before
+    assert gained[1] - gained[0] == pytest.approx(0.25 * np.log(100), abs=1e-5)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
