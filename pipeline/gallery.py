@@ -158,24 +158,33 @@ def _align(grid: list[list[Span]]) -> list[list[Span]]:
 
 
 class GallerySplitter:
-    """Keeps the layout of one feed from picture to picture: it changes when `hold` looks in a row agree."""
+    """Keeps the layout of one feed from picture to picture: it changes when `hold` looks in a row agree.
+
+    A picture that shows nothing says nothing about the layout. Where there was none but such pictures for `hold`
+    looks, somebody sits there with the camera off: one tile, until the first picture that shows something.
+    """
 
     def __init__(self, settings: GallerySettings = DEFAULT_GALLERY) -> None:
         self._settings = settings
         self._layout: tuple[Box, ...] = ()
         self._candidate: tuple[Box, ...] = ()
+        self._firm = False
         self._seen = 0
         self._size = (0, 0)
 
     def update(self, image: U8) -> tuple[Box, ...]:
         """The layout after this look at the feed; (H, W, 3) uint8 RGB."""
-        size = (image.shape[0], image.shape[1])
+        height, width = image.shape[:2]
         found = find_tiles(image, self._settings)
-        resized = size != self._size
-        self._size = size
-        if not self._layout or resized:
-            # Nothing to hold on to: boxes of another picture size mean nothing in this one.
-            self._layout, self._seen = found, 0
+        if self._size != (height, width):
+            # Boxes of another picture size mean nothing in this one.
+            self._size, self._layout, self._firm, self._seen = (height, width), (), False, 0
+        if found and not self._firm:
+            self._layout, self._firm, self._seen = found, True, 0
+        elif not found:
+            self._seen = 0 if self._firm else self._seen + 1
+            if self._seen >= self._settings.hold:
+                self._layout = ((0, 0, width, height),)
         elif same_layout(found, self._layout):
             self._seen = 0
         else:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -16,14 +17,15 @@ from models.errors import DataError, ModelError
 from models.landmark import FEATURES
 from models.manifest import WEIGHTS, ModelEntry
 from models.training.data import FaceData, load_faces
-from models.training.export import export, fitted_temperature, raise_rare_classes, write_model
+from models.training.export import export, fitted_temperature, matching_offsets, shift_logits, write_model
 from models.training.landmark import PAPER_RECIPE, LandmarkGraph, LandmarkNetwork, train_landmark, train_landmark_paper
 from models.training.landmark import RECIPE as LANDMARK_RECIPE
 from models.training.loop import logits_of
 from models.training.meshes import Meshes, cached_meshes
 from models.training.pixel import N_EMBEDDING, PixelGraph, PixelNetwork, central, train_pixel
 from models.training.pixel import RECIPE as PIXEL_RECIPE
-from pipeline.emotions import EMOTIONS
+from pipeline.emotions import EMOTIONS, F32
+from pipeline.types import U8
 
 MODELS: Final = ("pixel", "landmark", "landmark-paper")
 
@@ -85,25 +87,37 @@ def _train(name: str, options: argparse.Namespace, bars: _Bars) -> ModelEntry:
     train = load_faces(options.data / "fer2013_train.npz")
     valid = load_faces(options.data / "fer2013_valid.npz")
     checkpoint = options.cache / "training" / f"{name}.ckpt"
+    truth = train.ferplus
     if name == "pixel":
         pixel = train_pixel(train, checkpoint=checkpoint, progress=bars.training(name))
-        return export_pixel(pixel, train, valid, options.out)
+        balance(pixel, pixel.head, central_faces(train.images[truth >= 0]), truth[truth >= 0])
+        return export_pixel(pixel, valid, options.out)
     meshes = cached_meshes(train.images, folder=options.cache, progress=bars.counting("meshes for training"))
     valid_meshes = cached_meshes(valid.images, folder=options.cache, progress=bars.counting("meshes for calibration"))
-    fit = train_landmark if name == "landmark" else train_landmark_paper
-    network = fit(train, meshes, checkpoint=checkpoint, progress=bars.training(name))
-    return export_landmark(network, train, valid, valid_meshes, options.out, paper=name == "landmark-paper")
+    if name == "landmark-paper":
+        paper = train_landmark_paper(train, meshes, checkpoint=checkpoint, progress=bars.training(name))
+        return export_landmark(paper, valid, valid_meshes, options.out, paper=True)
+    network = train_landmark(train, meshes, checkpoint=checkpoint, progress=bars.training(name))
+    known = meshes.found & (truth >= 0)
+    balance(network, network.head, FEATURES["mesh"](meshes.landmarks[known]), truth[known])
+    return export_landmark(network, valid, valid_meshes, options.out, paper=False)
 
 
-def export_pixel(network: PixelNetwork, train: FaceData, valid: FaceData, out: Path) -> ModelEntry:
-    """The manifest entry of the pixel model, calibrated on the FER+ majority of `valid` and written to `out`.
+def balance(network: torch.nn.Module, head: torch.nn.Module, inputs: F32, truth: NDArray[np.int64]) -> None:
+    """Shift the logits of the network's head, in place, by the `matching_offsets` on these inputs."""
+    shift_logits(head, matching_offsets(logits_of(network, inputs), truth))
 
-    The head of `network` is changed by `raise_rare_classes`, with the shares in `train`.
-    """
-    raise_rare_classes(network.head, train.class_shares)
+
+def central_faces(images: U8) -> F32:
+    """What the pixel network is given of (n, 48, 48) uint8 pictures."""
+    return central(torch.from_numpy(images.astype(np.float32))).numpy()
+
+
+def export_pixel(network: PixelNetwork, valid: FaceData, out: Path) -> ModelEntry:
+    """The manifest entry of the pixel model, calibrated on the FER+ majority of `valid` and written to `out`."""
     truth = valid.ferplus
     known = truth >= 0
-    faces = central(torch.from_numpy(valid.images[known].astype(np.float32))).numpy()
+    faces = central_faces(valid.images[known])
     fields = {
         **_COMMON,
         "name": "pixel",
@@ -123,15 +137,8 @@ def export_pixel(network: PixelNetwork, train: FaceData, valid: FaceData, out: P
     return write_model(out, content=content, fields=fields)
 
 
-def export_landmark(
-    network: LandmarkNetwork, train: FaceData, valid: FaceData, meshes: Meshes, out: Path, *, paper: bool
-) -> ModelEntry:
-    """The manifest entry of a landmark model, calibrated on the labels it was trained on and written to `out`.
-
-    `meshes` are those of `valid`. The head of `network` is changed by `raise_rare_classes`, but not the paper's.
-    """
-    if not paper:
-        raise_rare_classes(network.head, train.class_shares)
+def export_landmark(network: LandmarkNetwork, valid: FaceData, meshes: Meshes, out: Path, *, paper: bool) -> ModelEntry:
+    """The manifest entry of a landmark model, calibrated on the labels it was trained on and written to `out`."""
     truth = valid.label if paper else valid.ferplus
     known = meshes.found & (truth >= 0)
     kind = "paper" if paper else "mesh"

@@ -87,13 +87,6 @@ class FaceData:
         weights = np.divide(left, cast, out=np.zeros_like(left), where=cast > 0)
         return targets, weights
 
-    @property
-    def class_shares(self) -> F32:
-        """(7,) share of each class in the targets of `vote_shares`, weighted; sums to one."""
-        targets, weights = self.vote_shares
-        summed = (targets * weights[:, None]).sum(axis=0)
-        return np.asarray(summed / summed.sum(), dtype=np.float32)
-
 
 def load_faces(path: Path) -> FaceData:
     """What an npz file with `images`, `label` and `votes` holds (`near_duplicate_in_dev` is optional).

@@ -20,13 +20,6 @@ from models.manifest import MANIFEST, ModelEntry, read_manifest
 from pipeline.emotions import F32, softmax
 
 OPSET: Final = 17
-RARE_CLASSES: Final = 0.2
-"""How much of the log-frequency of a class is taken back.
-
-On FER2013 PublicTest against the FER+ majority, 0.2 changes the accuracy of pixel and landmark model by 0.0 and -0.4
-points and their unweighted average recall by +1.5 and +1.8; 0.5 by -1.6 and -1.5, +3.4 and +4.2.
-"""
-
 TOLERANCE: Final = 1e-4
 """Largest difference between torch's outputs and onnxruntime's that an export may have."""
 
@@ -67,16 +60,30 @@ def export(graph: nn.Module, example: NDArray[np.generic], *, input_name: str) -
     return content
 
 
-def raise_rare_classes(head: nn.Module, shares: F32, *, strength: float = RARE_CLASSES) -> None:
-    """Lower each logit of a head's last layer, in place, by `strength` times the log of its (7,) share.
-
-    A network trained on the frequencies of web pictures (1.6 % disgust) all but never says the rare classes. The
-    frequencies in a call are not known, so that part of the prior is taken back: Menon et al. 2021, "Long-tail
-    learning via logit adjustment", section 4.1.
-    """
+def shift_logits(head: nn.Module, offsets: F32) -> None:
+    """Add (7,) offsets to the logits of a head, in place: to the bias of its last layer."""
     last = [layer for layer in head.modules() if isinstance(layer, nn.Linear)][-1]
     with torch.no_grad():
-        last.bias.sub_(strength * torch.from_numpy(np.log(shares.clip(1e-3)).astype(np.float32)))
+        last.bias.add_(torch.from_numpy(offsets))
+
+
+def matching_offsets(logits: F32, truth: NDArray[np.int64]) -> F32:
+    """(7,) offsets with which each class is the answer as often as it is the truth; they sum to 0.
+
+    For (n, 7) logits and (n,) classes. The most probable class of a network that learnt from votes is hardly ever
+    a rare one: of FER2013's disgust it names none, although its logit rises on those faces. On FER2013 PublicTest
+    against the FER+ majority, offsets found on the training pictures change the pixel model's accuracy by 0.0
+    points, its unweighted average recall by +4.8 and its log-loss by +0.018; the landmark model's by -2.1, +3.9
+    and +0.056.
+    """
+    wanted = np.bincount(truth, minlength=logits.shape[1]) / len(truth)
+    offsets = np.zeros(logits.shape[1])
+    for _ in range(400):
+        answered = np.bincount((logits + offsets).argmax(axis=1), minlength=len(offsets)) / len(truth)
+        # A class that is never answered, or never true, moves by a bounded step.
+        offsets += 0.1 * np.log((wanted + 1e-4) / (answered + 1e-4))
+        offsets -= offsets.mean()
+    return offsets.astype(np.float32)
 
 
 def fitted_temperature(logits: F32, truth: NDArray[np.int64]) -> float:

@@ -85,7 +85,7 @@ def test_command_line_over_environment_over_file(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("ATTUNED_MQTT__PORT", "2")
     monkeypatch.setenv("ATTUNED_MQTT__HOST", "environment")
     mqtt = load_settings(path, overrides={"mqtt": {"port": 3}}).mqtt
-    assert (3, "environment", "file") == (mqtt.port, mqtt.host, mqtt.root)
+    assert (mqtt.port, mqtt.host, mqtt.root) == (3, "environment", "file")
 
 
 def test_misspelt_variables_are_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:

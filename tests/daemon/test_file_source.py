@@ -32,7 +32,7 @@ def test_frames_come_on_a_regular_grid(tmp_path: Path) -> None:
     found, tally = frames(write_video(tmp_path / "v.mp4", [4 * i for i in range(50)]))
     assert [i / 5 for i in range(10)] == [frame.time_s for frame in found]
     np.testing.assert_allclose(levels(found), [20 * i for i in range(10)], atol=6)
-    assert (50, 2.0, None) == (tally.n_decoded, tally.end_s, tally.problem)
+    assert (tally.n_decoded, tally.end_s, tally.problem) == (50, 2.0, None)
 
 
 def test_a_variable_frame_rate_shows_what_a_player_shows(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_time_counts_from_the_first_picture(tmp_path: Path) -> None:
     """A file whose first picture is at 7.3 s begins at 0."""
     times = [Fraction(73, 10) + Fraction(i, 5) for i in range(6)]
     found, _ = frames(write_video(tmp_path / "v.mkv", [30] * 6, times=times))
-    assert [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] == [frame.time_s for frame in found]
+    assert [frame.time_s for frame in found] == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
 
 def test_missing_timestamps_are_counted_up(tmp_path: Path) -> None:
@@ -82,10 +82,26 @@ def test_pixels_are_made_square(tmp_path: Path) -> None:
     """A picture stored at half its width is shown at its whole width."""
     path = tmp_path / "v.mp4"
     subprocess.run(
-        [*"ffmpeg -loglevel error -f lavfi -i testsrc=size=64x64:rate=5 -t 1 -vf setsar=2".split(), path], check=True
+        [
+            *[
+                "ffmpeg",
+                "-loglevel",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=size=64x64:rate=5",
+                "-t",
+                "1",
+                "-vf",
+                "setsar=2",
+            ],
+            path,
+        ],
+        check=True,
     )
     found, _ = frames(path)
-    assert (64, 128, 3) == found[0].image.shape
+    assert found[0].image.shape == (64, 128, 3)
 
 
 def test_the_resolution_may_change_inside_the_stream(tmp_path: Path) -> None:
@@ -97,7 +113,7 @@ def test_the_resolution_may_change_inside_the_stream(tmp_path: Path) -> None:
     path = tmp_path / "v.ts"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     found, tally = frames(path)
-    assert [(48, 64, 3)] * 5 + [(96, 128, 3)] * 5 == [frame.image.shape for frame in found]
+    assert [frame.image.shape for frame in found] == [(48, 64, 3)] * 5 + [(96, 128, 3)] * 5
     assert [i / 5 for i in range(10)] == [frame.time_s for frame in found]
     assert tally.n_jumps == 1
 
@@ -121,9 +137,7 @@ def test_the_fingerprint_is_the_recordings_not_the_names(tmp_path: Path) -> None
 def test_a_file_that_breaks_off_says_where(tmp_path: Path) -> None:
     """Half of a file gives half of its pictures and a problem."""
     rng = np.random.default_rng(0)
-    whole = write_video(
-        tmp_path / "whole.mp4", rng.integers(0, 255, 250).tolist(), options={"movflags": "+faststart"}
-    )
+    whole = write_video(tmp_path / "whole.mp4", rng.integers(0, 255, 250).tolist(), options={"movflags": "+faststart"})
     half = tmp_path / "half.mp4"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     found, tally = frames(half)

@@ -1,9 +1,11 @@
 """A session with made-up faces: real files, real splitting, models that say what they saw."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from builders import p
@@ -137,8 +139,6 @@ def play(
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     """Three seconds of one person: noise that is not the same everywhere."""
-    import av
-
     path = tmp_path / "v.mp4"
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
@@ -154,13 +154,13 @@ def video(tmp_path: Path) -> Path:
 def test_a_session_tells_its_whole_story(video: Path) -> None:
     """Started, joined, a reading for every second, ended; each frame of each person read once."""
     session, kept = play(video)
-    assert ["live", "ended"] == kept.states
-    assert [0, 1, 2] == [second.second for second in kept.seconds]
+    assert kept.states == ["live", "ended"]
+    assert [second.second for second in kept.seconds] == [0, 1, 2]
     assert {5} == {second.readings[0].arms.n_frames for second in kept.seconds}
     assert {"happiness"} == {second.readings[0].top for second in kept.seconds}
-    assert ("session_started", {"purpose": "research", "consent": "declared"}) == (kept.told[0].kind, kept.told[0].data)
-    assert ("session_ended", 3.0) == (kept.told[-1].kind, kept.told[-1].time_s)
-    assert (15, 15, 3) == (session.counts.frames, session.counts.faces, session.counts.seconds)
+    assert (kept.told[0].kind, kept.told[0].data) == ("session_started", {"purpose": "research", "consent": "declared"})
+    assert (kept.told[-1].kind, kept.told[-1].time_s) == ("session_ended", 3.0)
+    assert (session.counts.frames, session.counts.faces, session.counts.seconds) == (15, 15, 3)
 
 
 def test_without_consent_no_face_is_looked_at(video: Path) -> None:
@@ -189,7 +189,7 @@ def test_consent_takes_effect_at_once(video: Path) -> None:
 
     _, kept = play(video, consent="required", paced=True, during=during)
     states = [event.data["state"] for event in kept.told if event.kind == "consent_changed"]
-    assert ["granted", "denied"] == states
+    assert states == ["granted", "denied"]
 
 
 def test_a_stopped_session_gives_out_what_it_has(video: Path) -> None:
@@ -201,9 +201,9 @@ def test_a_stopped_session_gives_out_what_it_has(video: Path) -> None:
         task.cancel()
 
     session, kept = play(video, paced=True, during=during)
-    assert ("ended", "stopped") == (session.state, session.reason)
-    assert "session_ended" == kept.told[-1].kind
-    assert [0, 1] == [second.second for second in kept.seconds]
+    assert (session.state, session.reason) == ("ended", "stopped")
+    assert kept.told[-1].kind == "session_ended"
+    assert [second.second for second in kept.seconds] == [0, 1]
 
 
 def test_a_slow_machine_skips_frames_and_counts_them(video: Path) -> None:
@@ -214,8 +214,6 @@ def test_a_slow_machine_skips_frames_and_counts_them(video: Path) -> None:
 
         def find(self, image: U8) -> Faces:
             """Sleeps, then finds."""
-            import time
-
             time.sleep(0.5)
             return super().find(image)
 
@@ -233,7 +231,7 @@ def test_a_broken_recording_fails_with_its_reason(tmp_path: Path, video: Path) -
     half = tmp_path / "half.mp4"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     session, kept = play(half)
-    assert ["live", "failed"] == kept.states
+    assert kept.states == ["live", "failed"]
     assert session.reason is not None
     assert session.reason in kept.told[-1].data["reason"]
 
@@ -249,4 +247,4 @@ def test_the_newest_value_wins() -> None:
         assert slot.n_displaced == 1
         return [await slot.get(), await slot.get()]
 
-    assert [2, None] == run(main())
+    assert run(main()) == [2, None]

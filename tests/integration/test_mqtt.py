@@ -56,7 +56,7 @@ def test_a_subscriber_gets_everything_without_a_gap(mosquitto, start_attuned, sh
 
     heard = run(main())
     availability = [payload for topic, payload, _ in heard if topic.endswith("/availability")]
-    assert [b"online", b"offline"] == availability
+    assert availability == [b"online", b"offline"]
     payloads = by_topic(heard)
     for topic, rows in payloads.items():
         assert list(range(len(rows))) == [row["seq"] for row in rows], topic
@@ -68,10 +68,10 @@ def test_a_subscriber_gets_everything_without_a_gap(mosquitto, start_attuned, sh
             assert list(EMOTIONS) == list(row["probabilities"])
             assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     events = [row["kind"] for row in payloads["attuned/local/session/t/event"]]
-    assert ("session_started", "session_ended") == (events[0], events[-1])
+    assert (events[0], events[-1]) == ("session_started", "session_ended")
     assert events.count("participant_joined") == 4
     states = [row["state"] for row in payloads["attuned/local/session/t/status"]]
-    assert ["live", "ended"] == states
+    assert states == ["live", "ended"]
     assert len([topic for topic in payloads if topic.endswith("/model")]) == 4
 
 
@@ -95,7 +95,7 @@ def test_events_survive_a_broker_that_goes_away(mosquitto, start_attuned, short_
 
     events = {row["seq"]: row["kind"] for row in by_topic(run(main()))["attuned/local/session/t/event"]}
     assert list(range(len(events))) == sorted(events)
-    assert ("session_started", "session_ended") == (events[0], events[max(events)])
+    assert (events[0], events[max(events)]) == ("session_started", "session_ended")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_broker_that_cannot_be_used_is_told_in_one_line(mosquitto, attuned, sh
         broker.stop()
     done = attuned("join", short_call.path, **broker.variables())
     told = [line for line in done.stderr.splitlines() if line.startswith("attuned: ")]
-    assert (2, 1) == (done.returncode, len(told)), done.stderr
+    assert (done.returncode, len(told)) == (2, 1), done.stderr
     assert message in told[0]
     assert "Traceback" not in done.stderr
 

@@ -19,7 +19,7 @@ from models.training import landmark, pixel
 from models.training.__main__ import export_landmark, export_pixel, main
 from models.training.augment import CROP, distorted
 from models.training.data import FaceData
-from models.training.export import export, fitted_temperature, raise_rare_classes
+from models.training.export import export, fitted_temperature, matching_offsets, shift_logits
 from models.training.loop import Recipe, logits_of, one_cycle
 from models.training.meshes import Meshes, cached_meshes, find_meshes
 
@@ -98,7 +98,7 @@ def test_exported_models_say_what_the_trained_ones_said(
     checkpoint, out = tmp_path / "model.ckpt", tmp_path / "out"
     recipe = replace(pixel.RECIPE, **SHORT, bfloat16=False)
     network = pixel.train_pixel(made_up_data, checkpoint=checkpoint, recipe=recipe)
-    entry = export_pixel(network, made_up_data, made_up_data, out)
+    entry = export_pixel(network, made_up_data, out)
     said = OnnxPixelModel(folder=out).predict(made_up_data.images)
     faces = pixel.central(torch.from_numpy(made_up_data.images).float()).numpy()
     np.testing.assert_allclose(said.logits, logits_of(network, faces), atol=1e-4)
@@ -109,7 +109,7 @@ def test_exported_models_say_what_the_trained_ones_said(
         paper = name == "landmark-paper"
         recipe = replace(landmark.PAPER_RECIPE if paper else landmark.RECIPE, **SHORT)
         trained = train(made_up_data, meshes, checkpoint=checkpoint, recipe=recipe)
-        export_landmark(trained, made_up_data, made_up_data, meshes, out, paper=paper)
+        export_landmark(trained, made_up_data, meshes, out, paper=paper)
         spoken = OnnxLandmarkModel(name, folder=out).predict(meshes.landmarks)
         inputs = FEATURES["paper" if paper else "mesh"](meshes.landmarks)
         np.testing.assert_allclose(spoken.logits, logits_of(trained, inputs), atol=1e-4)
@@ -130,13 +130,20 @@ def test_the_temperature_is_that_of_least_loss() -> None:
     assert fitted_temperature(logits, np.array([0, 0, 0, 1])) == pytest.approx(4 / np.log(3), abs=2e-3)
 
 
-def test_rare_classes_are_raised() -> None:
-    """A class a hundredth as frequent as another gains strength times ln 100 on it."""
-    last = nn.Linear(3, 7)
-    before = last.bias.detach().numpy().copy()
-    raise_rare_classes(last, np.array([0.5, 0.005, 0.1, 0.1, 0.1, 0.1, 0.095], dtype=np.float32), strength=0.25)
-    gained = last.bias.detach().numpy() - before
-    assert gained[1] - gained[0] == pytest.approx(0.25 * np.log(100), abs=1e-5)
+def test_rare_classes_are_answered_as_often_as_they_are_true() -> None:
+    """A tenth of the rows is of class 1, whose logit is larger on them but never the largest: then it is."""
+    truth = np.arange(200) % 10 == 0
+    logits = np.full((200, 7), -50, dtype=np.float32)
+    logits[:, 0] = 2
+    logits[:, 1] = np.where(truth, 0.5, -1) + np.linspace(0, 0.5, 200)
+    assert (logits.argmax(axis=1) == 0).all()
+    offsets = matching_offsets(logits, truth.astype(np.int64))
+    assert np.array_equal((logits + offsets).argmax(axis=1) == 1, truth)
+    assert offsets.sum() == pytest.approx(0, abs=1e-4)
+    head = pixel.dense_head(4).eval()
+    before = head(torch.ones(1, 4)).detach().numpy()
+    shift_logits(head, offsets)
+    np.testing.assert_allclose(head(torch.ones(1, 4)).detach().numpy() - before, offsets[None], atol=1e-5)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

@@ -138,6 +138,22 @@ def test_another_picture_size_is_looked_at_anew() -> None:
     assert close(splitter.update(wall((384, 664), boxes)), boxes)
 
 
+def test_pictures_that_show_nothing_leave_a_layout_alone() -> None:
+    """A call whose screen goes black still has its four tiles."""
+    splitter = GallerySplitter()
+    splitter.update(wall(SIZE_2X2, BOXES_2X2))
+    black = np.zeros((*SIZE_2X2, 3), np.uint8)
+    assert [len(splitter.update(black)) for _ in range(4)] == [4, 4, 4, 4]
+
+
+def test_a_call_that_begins_black_waits_for_its_first_picture() -> None:
+    """Black for two looks is nobody, for three somebody with the camera off; then the grid counts at once."""
+    splitter = GallerySplitter()
+    black = np.zeros((*SIZE_2X2, 3), np.uint8)
+    pictures = [black, black, black, wall(SIZE_2X2, BOXES_2X2), black]
+    assert [len(splitter.update(picture)) for picture in pictures] == [0, 0, 1, 4, 4]
+
+
 def test_layouts_of_different_length_differ() -> None:
     """Two tiles are not four."""
     assert not same_layout(tuple(BOXES_2X2), tuple(BOXES_2X2[:2]))
