@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
 SYSTEM := libgl1 libglib2.0-0 ffmpeg mosquitto
-MODELS ?= var/weights
+DATA ?= ../shared/data
 
 .PHONY: demo test check bench train system clean
 
@@ -24,7 +24,7 @@ bench: .venv/dev
 	$(BIN)/attuned bench
 
 train: .venv/dev
-	$(BIN)/python -m models.training --out models/weights all
+	$(BIN)/python -m models.training all --data $(DATA) --out models/weights
 
 # What is installed is remembered in a file, so that a second call costs nothing.
 .venv/demo: pyproject.toml constraints.txt | libraries

@@ -90,7 +90,7 @@ def _probabilities_panel(
         }
         for name in EMOTIONS
     ]
-    abstained = [float(share is not None and share >= ABSTAINED_SHARE) for share in values.get("abstain", [])]
+    abstained: Values = [float(share is not None and share >= ABSTAINED_SHARE) for share in values.get("abstain", [])]
     if any(abstained):
         # A step curve: outlines of single rectangles, one trace, are filled the wrong way round by Plotly.
         area = {"type": "scatter", "mode": "none", "name": "abstained", "fill": "tozeroy", "hoverinfo": "skip"}
