@@ -18,6 +18,7 @@ from daemon.report_timeline import (
     Panel,
     Timeline,
     Values,
+    instant,
     ms,
     runs_of_flags,
     runs_of_seconds,
@@ -92,7 +93,6 @@ def _probabilities_panel(
     ]
     abstained: Values = [float(share is not None and share >= ABSTAINED_SHARE) for share in values.get("abstain", [])]
     if any(abstained):
-        # A step curve: outlines of single rectangles, one trace, are filled the wrong way round by Plotly.
         area = {"type": "scatter", "mode": "none", "name": "abstained", "fill": "tozeroy", "hoverinfo": "skip"}
         traces.append(timeline.steps(abstained) | area | {"line": {"shape": "hv"}, "fillpattern": HATCHED})
     for scope, symbol in (("individual", "circle-open"), ("group", "diamond")):
@@ -115,13 +115,13 @@ def _run_labels(values: Mapping[str, Values], timeline: Timeline) -> list[dict[s
                 continue
             below = sum(sum(row[:index]) for row in known[begin:end]) / (end - begin)
             own = sum(row[index] for row in known[begin:end]) / (end - begin)
-            x = (timeline.edge(begin) + timeline.edge(end)) // 2
+            x = instant((timeline.edge(begin) + timeline.edge(end)) / 2)
             texts.append(
                 {"x": x, "y": round(below + own / 2, 3), "text": name, "font": {"size": 11, "color": ON_PALETTE[name]}}
             )
     for begin, end in runs_of_flags([top < 0 for top in tops]):
         if end - begin >= LABEL_SHARE * timeline.n_bins:
-            x = (timeline.edge(begin) + timeline.edge(end)) // 2
+            x = instant((timeline.edge(begin) + timeline.edge(end)) / 2)
             texts.append({"x": x, "y": 0.5, "text": "not read", "font": {"size": 11, "color": FAINT}})
     return texts
 
@@ -153,7 +153,7 @@ def _weights_panel(landmark: Values, timeline: Timeline) -> Panel:
         "hovertemplate": "%{y:.2f}",
     }
     known = [i for i, weight in enumerate(landmark) if weight is not None]
-    x = timeline.edge(known[0]) if known else 0
+    x = instant(timeline.edge(known[0]) if known else timeline.first)
     style = {"xanchor": "left", "xshift": 4, "font": {"size": 10, "color": INK}}
     texts = [{"x": x, "y": y, "text": text, **style} for y, text in ((0.15, "landmarks"), (0.87, "pixels")) if known]
     axis = {"range": [0, 1], "tickvals": [0, 0.5, 1], "ticktext": ["0", "0.5", "1"]}
@@ -164,10 +164,10 @@ def _lanes_panel(title: str, lanes: Mapping[str, Sequence[int]], colour: Callabl
     """A row for each name with any second, a bar over every run of its seconds."""
     traces: list[dict[str, Any]] = []
     for name, seconds in lanes.items():
-        x: list[int | None] = []
+        x: list[str | None] = []
         y: list[str | None] = []
         for begin, end in runs_of_seconds(seconds):
-            x += [ms(begin), ms(end), None]
+            x += [instant(begin), instant(end), None]
             y += [escape(name), escape(name), None]
         line = {"color": colour(name), "width": 9}
         if x:
@@ -204,7 +204,7 @@ def _deviation_rows(series: Mapping[str, Values], timeline: Timeline) -> Panel:
     furthest = max(value for values in series.values() for value in values if value is not None)
     grid = {
         "type": "heatmap",
-        "x0": timeline.edge(0) + ms(timeline.width) // 2,
+        "x0": instant(timeline.first + timeline.width / 2),
         "dx": ms(timeline.width),
         "y": [escape(participant) for participant in series],
         "z": list(series.values()),
@@ -262,7 +262,7 @@ def _marks(happenings: Sequence[Happening], y: Sequence[float | str], symbol: st
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": [ms(happening.second) for happening in happenings],
+        "x": [instant(happening.second) for happening in happenings],
         "y": list(y),
         "text": [escape(f"{what(happening)} {who(happening, MAX_NAMED)}".strip()) for happening in happenings],
         "marker": {

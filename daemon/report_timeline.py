@@ -5,12 +5,14 @@ Figures are plain plotly figures, {"data": […], "layout": {…}}; plotly draws
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final, Self
 
 import polars as pl
 
 from daemon.report_tables import Tables
 from pipeline.emotions import EMOTIONS
+from pipeline.wire import EPOCH
 
 Figure = dict[str, Any]
 Values = list[float | None]
@@ -100,11 +102,11 @@ class Timeline:
 
     def steps(self, values: Values) -> dict[str, Any]:
         """Coordinates of a step curve that keeps each value until its bin ends."""
-        return {"x0": ms(self.first), "dx": ms(self.width), "y": [*values, *values[-1:]]}
+        return {"x0": instant(self.first), "dx": ms(self.width), "y": [*values, *values[-1:]]}
 
     def edge(self, number: int) -> int:
-        """Milliseconds at which a bin begins."""
-        return ms(min(self.first + number * self.width, self.end))
+        """Second at which a bin begins."""
+        return min(self.first + number * self.width, self.end)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,9 +120,14 @@ class Panel:
     texts: Sequence[dict[str, Any]] = field(default=())
 
 
-def ms(second: int) -> int:
-    """The time axis counts milliseconds."""
-    return second * 1000
+def instant(second: float) -> str:
+    """A place on the time axis, as a date: of a bare number with four digits Plotly makes the year 5000."""
+    return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def ms(seconds: int) -> int:
+    """A length on the time axis."""
+    return seconds * 1000
 
 
 def runs_of_flags(flags: Sequence[bool]) -> list[tuple[int, int]]:
@@ -164,9 +171,9 @@ def stack(panels: Sequence[Panel], timeline: Timeline) -> Figure:
         top_px += panel.height_px + GAP_PX
     time = {
         "type": "date",
-        "range": [ms(timeline.first), ms(timeline.end)],
-        "minallowed": ms(timeline.first),
-        "maxallowed": ms(timeline.end),
+        "range": [instant(timeline.first), instant(timeline.end)],
+        "minallowed": instant(timeline.first),
+        "maxallowed": instant(timeline.end),
         "tickformat": "%-H:%M:%S" if timeline.end >= 3600 else "%M:%S",  # noqa: PLR2004 (an hour)
         "hoverformat": "%-H:%M:%S",
         "anchor": "y" if len(panels) == 1 else f"y{len(panels)}",

@@ -219,9 +219,22 @@ def test_abstained_seconds_are_hatched(tmp_path: Path) -> None:
     """The hatched area covers exactly the seconds that were read and abstained, not the absent ones."""
     figure = _page(_call(tmp_path)).figures["participant-0"]
     hatched = next(trace for trace in figure["data"] if trace["name"] == "abstained")
-    assert (hatched["x0"], hatched["dx"], hatched["line"]["shape"]) == (0, 1000, "hv")
+    assert (hatched["x0"], hatched["dx"], hatched["line"]["shape"]) == ("1970-01-01 00:00:00.000", 1000, "hv")
     assert [second for second, height in enumerate(hatched["y"]) if height] == [10, 11]
     assert hatched["fillpattern"]["shape"] == "/"
+
+
+def test_places_in_time_are_dates(tmp_path: Path) -> None:
+    """No bare number stands for a time: of 5000 milliseconds Plotly would make the year 5000."""
+    figures = _page(_call(tmp_path)).figures
+    assert figures
+    for figure in figures.values():
+        for trace in figure["data"]:
+            places = [trace["x0"]] if "x0" in trace else trace["x"]
+            assert all(
+                place is None or re.fullmatch(r"1970-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", place) for place in places
+            )
+        assert all(isinstance(place, str) for place in figure["layout"]["xaxis"]["range"])
 
 
 def test_group_and_individual_changes_have_different_signs(tmp_path: Path) -> None:
