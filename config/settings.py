@@ -58,6 +58,7 @@ class GallerySection(_Section):
     size_tolerance: float = Field(DEFAULT_GALLERY.size_tolerance, ge=0, lt=1)
     aspect_min: float = Field(DEFAULT_GALLERY.aspect_min, gt=0)
     aspect_max: float = Field(DEFAULT_GALLERY.aspect_max, gt=0)
+    max_tiles: int = Field(DEFAULT_GALLERY.max_tiles, ge=2, le=49)
     contrast_min: float = Field(DEFAULT_GALLERY.contrast_min, ge=0, le=255)
     hold: int = Field(DEFAULT_GALLERY.hold, ge=1)
 

@@ -246,7 +246,6 @@ class Node:
                 topics=topics,
                 outbox=self._outbox,
                 metrics=self._metrics,
-                info=self._info(),
                 on_consent=self._on_consent,
                 username=mqtt.username,
                 password=mqtt.password.get_secret_value() if mqtt.password else None,
@@ -268,6 +267,7 @@ class Node:
             PublishError: The broker refuses; when it is not to stay also: was never there.
             FailedError: A session failed, or events could not be delivered; they stay in the outbox.
         """
+        self._mqtt.describe(self._describe(plans))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
@@ -360,8 +360,8 @@ class Node:
         """What `/readyz` waits for."""
         return [] if self._mqtt.connected.is_set() else ["mqtt"]
 
-    def _info(self) -> dict[str, object]:
-        """The node's self-description."""
+    def _describe(self, plans: Sequence[Plan]) -> dict[str, object]:
+        """What the node says of itself."""
         return {
             "node": self._settings.node,
             "version": attuned_version(),
@@ -369,5 +369,5 @@ class Node:
                 arm: {"version": model.version, "sha256": model.entry.sha256}
                 for arm, model in (("pixel", self._models.pixel), ("landmark", self._models.landmark))
             },
-            "purposes": sorted({session.purpose for session in self._settings.sessions}),
+            "purposes": sorted({plan.purpose for plan in plans}),
         }

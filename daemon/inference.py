@@ -8,8 +8,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -18,10 +19,15 @@ from pipeline.emotions import F32
 from pipeline.landmarks import head_pose
 from pipeline.protocols import FaceTracker, LandmarkModel, PixelModel
 from pipeline.quality import frame_quality, sharpness
-from pipeline.types import U8, FaceReading, Tile
+from pipeline.types import U8, Expressions, FaceReading, Tile
 
+T = TypeVar("T")
+A = TypeVar("A")
+
+Found = tuple[U8, F32, float]
+"""Crop, mesh and quality of a face."""
 MAX_TRACKERS = 64
-"""Trackers kept at most, about 19 MB each; the one that was not used for longest goes first."""
+"""Trackers of a session kept at most, about 19 MB each; who was not seen for longest goes first."""
 
 
 class FaceReader:
@@ -49,7 +55,7 @@ class FaceReader:
         self._landmark = landmark
         self._observe = observe
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="faces")
-        self._trackers: dict[tuple[str, str], FaceTracker] = {}
+        self._trackers: dict[str, dict[str, FaceTracker]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -58,71 +64,79 @@ class FaceReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self._threads.shutdown)
-        for tracker in self._trackers.values():
-            tracker.close()
-        self._trackers.clear()
+        for session in list(self._trackers):
+            self.forget(session)
 
     async def read(self, session: str, time_s: float, tiles: Sequence[Tile]) -> list[FaceReading]:
         """Readings of the tiles in which a face was found, in the order of the tiles."""
-        loop = asyncio.get_running_loop()
         began = time.perf_counter()
-        found = await asyncio.gather(
-            *(loop.run_in_executor(self._threads, self._find, self._tracker(session, tile), tile) for tile in tiles)
-        )
+        [finds] = await self._together(lambda: self._finds(session, tiles))
+        found = await self._together(*finds)
         self._observe("faces", time.perf_counter() - began)
         seen = [(tile, *face) for tile, face in zip(tiles, found, strict=True) if face is not None]
         if not seen:
             return []
-        pixel, landmark = await asyncio.gather(
-            loop.run_in_executor(self._threads, self._predict_pixel, np.stack([crop for _, crop, _, _ in seen])),
-            loop.run_in_executor(self._threads, self._predict_landmark, np.stack([mesh for _, _, mesh, _ in seen])),
+        crops, meshes = np.stack([crop for _, crop, _, _ in seen]), np.stack([mesh for _, _, mesh, _ in seen])
+        pixel, landmark = await self._together(
+            lambda: self._timed("pixel", self._pixel.predict, crops),
+            lambda: self._timed("landmark", self._landmark.predict, meshes),
         )
         return [
-            FaceReading(tile.participant, time_s, quality, pixel[i], landmark[i])
+            FaceReading(tile.participant, time_s, quality, pixel.probabilities[i], landmark.probabilities[i])
             for i, (tile, _, _, quality) in enumerate(seen)
         ]
 
     def forget(self, session: str) -> None:
         """Gives the trackers of a session back, when it has ended and none of them is in use."""
-        for key in [key for key in self._trackers if key[0] == session]:
-            self._trackers.pop(key).close()
+        for tracker in self._trackers.pop(session, {}).values():
+            tracker.close()
 
-    def _tracker(self, session: str, tile: Tile) -> FaceTracker:
-        """The participant's tracker, now the one used last."""
-        key = (session, tile.participant)
-        tracker = self._trackers.pop(key, None)
-        if tracker is None:
-            if len(self._trackers) >= MAX_TRACKERS:
-                self._trackers.pop(next(iter(self._trackers))).close()
-            tracker = self._open_tracker()
-        self._trackers[key] = tracker
-        return tracker
+    async def _together(self, *work: Callable[[], T]) -> list[T]:
+        """Does all of it on the threads; cancelled or not, nothing is left running."""
+        loop = asyncio.get_running_loop()
+        futures = [loop.run_in_executor(self._threads, do) for do in work]
+        try:
+            return await asyncio.shield(asyncio.gather(*futures))
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, and what it uses must not be closed under it.
+            await asyncio.wait(futures)
+            raise
 
-    def _find(self, tracker: FaceTracker, tile: Tile) -> tuple[U8, F32, float] | None:
-        """Crop, mesh and quality of the tile's face."""
-        faces = tracker.find(tile.image)
-        if len(faces) == 0:
-            return None
-        mesh = faces.landmarks[0]
-        crop = face_crop(tile.image, mesh)
-        yaw, pitch, _ = head_pose(faces.landmarks)[0].tolist()
-        quality = frame_quality(
-            score=float(faces.score[0]),
-            width_px=float(faces.xyxy[0, 2] - faces.xyxy[0, 0]),
-            yaw_rad=yaw,
-            pitch_rad=pitch,
-            sharp=sharpness(crop),
-        )
-        return crop, mesh, quality
-
-    def _predict_pixel(self, crops: U8) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    def _timed(self, stage: str, predict: Callable[[A], Expressions], faces: A) -> Expressions:
+        """One model on all faces of a frame."""
         began = time.perf_counter()
-        probabilities = self._pixel.predict(crops).probabilities
-        self._observe("pixel", time.perf_counter() - began)
-        return probabilities
+        expressions = predict(faces)
+        self._observe(stage, time.perf_counter() - began)
+        return expressions
 
-    def _predict_landmark(self, meshes: F32) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        began = time.perf_counter()
-        probabilities = self._landmark.predict(meshes).probabilities
-        self._observe("landmark", time.perf_counter() - began)
-        return probabilities
+    def _finds(self, session: str, tiles: Sequence[Tile]) -> list[Callable[[], Found | None]]:
+        """What is to be done for each tile, with the tracker of its participant.
+
+        A session's frames are read one after the other, so none of its trackers is in use here; whose turn has come
+        goes to the end, and those of this frame are never the ones that go.
+        """
+        trackers = self._trackers.setdefault(session, {})
+        for tile in tiles:
+            known = tile.participant in trackers
+            trackers[tile.participant] = trackers.pop(tile.participant) if known else self._open_tracker()
+        for participant in list(trackers)[: max(0, len(trackers) - max(MAX_TRACKERS, len(tiles)))]:
+            trackers.pop(participant).close()
+        return [partial(_find, trackers[tile.participant], tile) for tile in tiles]
+
+
+def _find(tracker: FaceTracker, tile: Tile) -> Found | None:
+    """Crop, mesh and quality of the tile's face."""
+    faces = tracker.find(tile.image)
+    if len(faces) == 0:
+        return None
+    mesh = faces.landmarks[0]
+    crop = face_crop(tile.image, mesh)
+    yaw, pitch, _ = head_pose(faces.landmarks)[0].tolist()
+    quality = frame_quality(
+        score=float(faces.score[0]),
+        width_px=float(faces.xyxy[0, 2] - faces.xyxy[0, 0]),
+        yaw_rad=yaw,
+        pitch_rad=pitch,
+        sharp=sharpness(crop),
+    )
+    return crop, mesh, quality

@@ -17,6 +17,8 @@ from pipeline.identity import TileIdentity
 from pipeline.types import CallSecond, Event, Frame, Tile
 from pipeline.wire import Stamp, Versions
 
+TICK_S = 0.25
+"""Without a frame for so long, a session in real time looks whether seconds are over."""
 State = Literal["connecting", "waiting", "live", "reconnecting", "ended", "failed"]
 
 
@@ -78,7 +80,7 @@ class Observer(Protocol):
         """A stage took that long."""
 
     def second_published(self, lag_s: float) -> None:
-        """A second was handed to the sinks that long after its end."""
+        """All sinks had a second that long after its end; its events are committed then."""
 
 
 class Session:
@@ -123,6 +125,7 @@ class Session:
         self._splitter = GallerySplitter(gallery)
         self._identity = TileIdentity(info.seed)
         self._paced = paced
+        self._period_s = 1 / call.rate_hz
         self._look_every_s = 1.0
         self._next_look_s = 0.0
         self._places: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
@@ -176,7 +179,16 @@ class Session:
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(pump(), name=f"pump[{self.info.id}]")
-            while (frame := await slot.get()) is not None:
+            while True:
+                try:
+                    async with asyncio.timeout(TICK_S):
+                        frame = await slot.get()
+                except TimeoutError:
+                    # Silence closes seconds too.
+                    await self._advance(self._source.now_s())
+                    continue
+                if frame is None:
+                    return
                 if slot.n_displaced > self.counts.dropped:
                     self._observe.frames_dropped("slow", slot.n_displaced - self.counts.dropped)
                     self.counts.dropped = slot.n_displaced
@@ -188,11 +200,10 @@ class Session:
         self._now_s = frame.time_s
         self.counts.frames += 1
         self._observe.frame_received(self.info.stamp.epoch_s(frame.time_s))
-        for second in self._call.advance(frame.time_s):
-            await self._tell_second(second)
+        await self._advance(frame.time_s)
         began = time.perf_counter()
         if frame.time_s >= self._next_look_s or frame.image.shape != self._size:
-            boxes = self._splitter.update(frame.image)
+            boxes = await asyncio.to_thread(self._splitter.update, frame.image)
             self._places = tuple(zip(self._identity.assign(boxes), boxes, strict=True))
             self._size = frame.image.shape
             self._next_look_s = frame.time_s + self._look_every_s
@@ -213,10 +224,16 @@ class Session:
                 self.counts.late += 1
                 self._observe.frames_dropped("late")
 
+    async def _advance(self, now_s: float) -> None:
+        """Tells the seconds that are over."""
+        for second in self._call.advance(now_s):
+            await self._tell_second(second)
+
     async def _finish(self) -> None:
         """What was still open, and the end itself."""
         stopped = self.reason == "stopped"
-        end_s = self._now_s if stopped else max(self._now_s, self._source.tally.end_s)
+        # The last frame that was read stands for the time until the next.
+        end_s = self._now_s + self._period_s if stopped else max(self._now_s, self._source.tally.end_s)
         seconds, events = self._call.finish(end_s)
         for second in seconds:
             await self._tell_second(second)
@@ -228,10 +245,10 @@ class Session:
 
     async def _tell_second(self, second: CallSecond) -> None:
         self.counts.seconds += 1
-        if self._paced:
-            self._observe.second_published(self._source.now_s() - (second.second + 1))
         for sink in self._sinks:
             await sink.second(self.info, second)
+        if self._paced:
+            self._observe.second_published(self._source.now_s() - (second.second + 1))
 
     async def _tell_events(self, events: Sequence[Event]) -> None:
         for sink in self._sinks:

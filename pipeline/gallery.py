@@ -27,6 +27,7 @@ class GallerySettings:
     tile_min_px: smallest side of a tile.
     size_tolerance: how far tiles of one grid may differ in width or height, as a share of the largest.
     aspect_min, aspect_max: width / height of a tile.
+    max_tiles: a grid of more tiles is a pattern, not a call.
     contrast_min: a picture whose channels spread less than this (0-255) shows nothing, no tile at all.
     hold: how many looks in a row must agree on a new layout before it replaces the old one.
     """
@@ -39,6 +40,7 @@ class GallerySettings:
     size_tolerance: float = 0.12
     aspect_min: float = 0.5
     aspect_max: float = 2.4
+    max_tiles: int = 49
     contrast_min: float = 12.0
     hold: int = 3
 
@@ -115,7 +117,7 @@ def _cut(page: NDArray[np.bool_], settings: GallerySettings) -> tuple[Box, ...]:
         for (top, bottom), columns in zip(rows, _align(grid), strict=True)
         for left, right in columns
     )
-    if len(boxes) < 2 or not all(grid):  # noqa: PLR2004 (one rectangle is no grid)
+    if not 2 <= len(boxes) <= settings.max_tiles or not all(grid):  # noqa: PLR2004 (one rectangle is no grid)
         return ()
     shapes = ((right - left) / (bottom - top) for left, top, right, bottom in boxes)
     if not all(settings.aspect_min <= shape <= settings.aspect_max for shape in shapes):

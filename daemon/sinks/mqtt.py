@@ -45,7 +45,6 @@ class MqttSink:
         topics: Names of the topics.
         outbox: Where events wait; already entered.
         metrics: Counts what was published and what was not.
-        info: The node's retained `info`, without its head.
         on_consent: Is told what arrives on `consent/set`: session, participant, granted.
         username: For brokers that ask.
         password: Goes with it.
@@ -61,7 +60,6 @@ class MqttSink:
         topics: wire.Topics,
         outbox: Outbox,
         metrics: Metrics,
-        info: Mapping[str, Any],
         on_consent: ConsentHandler,
         username: str | None = None,
         password: str | None = None,
@@ -78,11 +76,17 @@ class MqttSink:
         self._boot = secrets.token_hex(8)
         self._protocol = protocol
         self._seq: dict[str, int] = {}
-        self._retained: dict[str, bytes] = {topics.info: wire.encode(self._info(info))}
+        self._retained: dict[str, bytes] = {}
         self._live: deque[tuple[str, bytes, bool]] = deque()
         self._work = asyncio.Event()
         self._closing = False
         self.connected = asyncio.Event()
+
+    def describe(self, node: Mapping[str, Any]) -> None:
+        """Sets the node's retained `info`."""
+        topic = self._topics.info
+        head = {"schema": wire.NODE_INFO, "ts": wire.rfc3339(datetime.now(UTC)), "boot": self._boot}
+        self._retain(topic, head | {"seq": self._next(topic)} | dict(node))
 
     # What sessions call
 
@@ -259,10 +263,6 @@ class MqttSink:
             self._metrics.mqtt_published("dropped")
         self._live.append((topic, wire.encode(payload), retain))
         self._work.set()
-
-    def _info(self, info: Mapping[str, Any]) -> wire.Payload:
-        """The node's retained self-description."""
-        return {"schema": wire.NODE_INFO, "ts": wire.rfc3339(datetime.now(UTC)), "boot": self._boot, "seq": 0, **info}
 
 
 def _builder(event: Event, info: SessionInfo) -> Callable[[int], bytes]:

@@ -82,12 +82,14 @@ def test_a_dark_line_inside_a_picture_is_no_gutter() -> None:
         pytest.param([(4, 4, 84, 200), (92, 4, 172, 200)], id="too narrow for a camera"),
         pytest.param([(4, 4, 400, 100), (4, 108, 400, 204)], id="too wide for a camera"),
         pytest.param([(8, 8, 168, 98)], id="one tile on a page"),
+        pytest.param(grid(8, 7, tile=(72, 64)), id="a pattern of 56 tiles"),
     ],
 )
 def test_what_is_no_grid_is_one_person(boxes: list[tuple[int, int, int, int]]) -> None:
     """A picture without a regular grid is one tile, the whole picture."""
-    image = wall((208, 404), boxes or [(0, 0, 404, 208)])
-    assert find_tiles(image) == ((0, 0, 404, 208),)
+    width, height = max(404, *(box[2] + 8 for box in boxes), 0), max(208, *(box[3] + 8 for box in boxes), 0)
+    image = wall((height, width), boxes or [(0, 0, width, height)])
+    assert find_tiles(image) == ((0, 0, width, height),)
 
 
 def test_a_picture_that_shows_nothing_has_no_tile() -> None:
