@@ -1,7 +1,6 @@
 """`attuned analyze`: recordings → tables and a report, as fast as the machine can."""
 
 import json
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,7 +89,11 @@ async def analyze(
             if session is not None:
                 summary = _summary(settings, models, session=session, source=source, tables=tables, reason=reason)
                 _write_json(folder / "summary.json", summary)
-                write_report(folder, created=datetime.now(UTC))
+                try:
+                    write_report(folder, created=datetime.now(UTC))
+                except FailedError as error:
+                    _write_json(folder / "summary.json", summary | {"partial": True, "reason": str(error)})
+                    raise
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}); what was written is kept and incomplete"
         raise FailedError(msg) from error
@@ -157,4 +160,4 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     """Writes a JSON file, atomically."""
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)  # noqa: PTH105 (atomic on every system)
+    temporary.replace(path)

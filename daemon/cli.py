@@ -89,6 +89,10 @@ def one_line_errors(command: Callable[P, T]) -> Callable[P, T]:
             fail(str(leaf), leaf.exit_code if isinstance(leaf, AttunedError) else 2)
         except KeyboardInterrupt:
             fail("stopped", 1)
+        except BrokenPipeError:
+            # Whoever read our output has gone; Python would say so again when it closes it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
 
     return run
 
@@ -252,7 +256,8 @@ def analyze(
             else:
                 n, faces = len(summary["participants"]), summary["counts"]["faces_analysed"]
                 told = f"{n} participant{'' if n == 1 else 's'}, {summary['seconds']} s, {faces} faces"
-                progress.console.print(f"{recording.path.name}: {told} → {folder}/report.html", highlight=False)
+                line = f"{recording.path.name}: {told} → {folder}/report.html"
+                progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
     if partial:
         raise FailedError("\n".join(partial))
 
@@ -269,17 +274,18 @@ def join(
 ) -> None:
     """Read one call until it ends or Ctrl-C, publish it on MQTT, and show it here."""
     from daemon.app import Node, Plan, open_recording
-    from daemon.sinks.terminal import TerminalSink
+    from daemon.sinks.terminal import Screen, TerminalSink
 
     settings = settings_from(config)
     declared, agreed, anchor = purpose_of(purpose, "research"), consent_of(consent), moment(start)
     if name is not None:
         check_name(name)
     open_recording(url)  # what cannot be opened is told before anything is started
-    console = Console()
+    console = Screen()
 
     async def main() -> None:
         async with Node(settings) as node:
+            console.on_closed = node.stop.set
             console.print(f"broker {node.ready.broker}   metrics {node.ready.http}/metrics", highlight=False)
             with TerminalSink(console, title=name or "call") as terminal:
                 plan = Plan(url, declared, name=name, consent=agreed, anchor=anchor, sinks=(terminal,))

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
 from rich.progress import Progress
 
 from config.settings import Settings
@@ -15,7 +14,7 @@ from daemon.demo_call import DemoScript, agreement, format_agreement, make_scrip
 from daemon.demo_portraits import DemoError
 from daemon.errors import UnusableInputError
 from daemon.session import SessionInfo, State
-from daemon.sinks.terminal import TerminalSink
+from daemon.sinks.terminal import Screen, TerminalSink
 from daemon.sources.file import probe
 from pipeline.emotions import EMOTIONS
 from pipeline.identity import pseudonym
@@ -60,7 +59,7 @@ async def run_demo(settings: Settings, seconds: int) -> None:
     Raises:
         UnusableInputError: The portraits are not installed, or a port is taken.
     """
-    console = Console()
+    console = Screen()
     with TemporaryDirectory(prefix="attuned-demo-") as folder:
         path, script = Path(folder) / "call.mp4", make_script(seconds)
         with Progress(console=console, transient=True) as progress:
@@ -81,6 +80,7 @@ async def run_demo(settings: Settings, seconds: int) -> None:
             }
         )
         async with Node(private) as node:
+            console.on_closed = node.stop.set
             host, port = node.ready.broker.rsplit(":", 1)
             console.print(
                 f"broker   mosquitto_sub -h {host} -p {port} -v -t '{node.ready.topics.root}/#'", highlight=False

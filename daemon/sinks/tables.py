@@ -4,8 +4,8 @@ JSON lines are written as they come; rows are kept in memory in chunks and writt
 give the same bytes.
 """
 
+import errno
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,20 @@ class _Table:
             self._pack()
 
     def write(self, path: Path, metadata: dict[str, str]) -> None:
-        """Writes all rows, atomically."""
+        """Writes all rows, atomically.
+
+        Raises:
+            OSError: The disk does not take it.
+        """
         self._pack()
         temporary = path.with_suffix(".part")
-        pl.concat(self._chunks).write_parquet(temporary, metadata=metadata)
-        os.replace(temporary, path)  # noqa: PTH105 (atomic on every system)
+        try:
+            pl.concat(self._chunks).write_parquet(temporary, metadata=metadata)
+            temporary.replace(path)
+        except pl.exceptions.ComputeError as error:
+            raise OSError(errno.EIO, str(error).rsplit(": ", 1)[-1], str(path)) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _pack(self) -> None:
         self._chunks.append(pl.DataFrame(self._rows, schema=self._schema, orient="row"))

@@ -1,7 +1,9 @@
 """What a session looks like in a terminal: a live table, or plain lines where there is no terminal."""
 
+import os
+import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +19,8 @@ from pipeline.types import CallSecond, Event, FusedReading
 COLOURS = dict(zip(EMOTIONS, ("red", "green", "magenta", "yellow", "blue", "cyan", "bright_black"), strict=True))
 LETTERS = dict(zip(EMOTIONS, "ADFHSU-", strict=True))
 BAR_CELLS = 28
+NARROW = 96
+"""Columns below which the table goes without weights and quality."""
 EVENTS_SHOWN = 6
 QUIET_KINDS = frozenset({"participant_joined"})
 
@@ -49,6 +53,21 @@ def describe(event: Event, names: Mapping[str, str]) -> str:
         return f"{clock(event.time_s)} {subject}: {event.data['from']} → {event.data['to']}"
     data = " ".join(f"{key}={value}" for key, value in event.data.items())
     return " ".join(part for part in (clock(event.time_s), event.kind.replace("_", " "), who, data) if part)
+
+
+class Screen(Console):
+    """Standard output. When whoever reads it goes away, as `head` does, `on_closed` is called and the rest is unsaid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_closed: Callable[[], None] = lambda: None
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich where a write fails for that reason."""
+        self.quiet = True
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a device)
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        self.on_closed()
 
 
 class TerminalSink:
@@ -114,15 +133,21 @@ class TerminalSink:
         """Participants, the group, and the last events."""
         legend = " ".join(f"{LETTERS[name]} {name}" for name in EMOTIONS)
         table = Table(title=f"{self._title}  {clock(second.second)}", caption=legend, expand=False)
-        for column in ("participant", "expression", "sure", "distribution", "pixel : landmark", "quality"):
+        columns = ["participant", "expression", "sure", "distribution", "pixel : landmark", "quality"]
+        columns = columns[:4] if self._console.width < NARROW else columns
+        for column in columns:
             table.add_column(column, no_wrap=True)
+
+        def add(*cells: str | Text) -> None:
+            table.add_row(*cells[: len(columns)])
+
         for reading in second.readings:
             name = self.names.get(reading.participant, reading.participant)
             if reading.probabilities is None or reading.top is None:
-                table.add_row(name, Text("no face", style="dim"), "", bar(None), "", "")
+                add(name, Text("no face", style="dim"), "", bar(None), "", "")
                 continue
             style = "dim" if reading.abstain else f"bold {COLOURS[reading.top]}"
-            table.add_row(
+            add(
                 name,
                 Text(reading.top + (" ?" if reading.abstain else ""), style=style),
                 f"{reading.confidence:.2f}",
@@ -134,7 +159,7 @@ class TerminalSink:
         if len(group.members) >= info.minimum and group.probabilities is not None:
             table.add_section()
             spread = max(group.deviation.values())
-            table.add_row(
+            add(
                 Text(f"group of {len(group.members)}", style="bold"),
                 Text("+".join(group.dominant) or "mixed", style="bold"),
                 f"{group.probabilities.max():.2f}",

@@ -30,6 +30,8 @@ FALLBACK_FPS = 25.0
 BACK_MAX_S = 0.5
 GAP_MAX_S = 3600.0
 """Timestamps that step back or ahead by more than this have been set anew: time goes on from the picture before."""
+MISSING_MAX_S = 2.0
+"""A file whose pictures end this much before its own duration has lost its end; sound may be a little longer."""
 FINGERPRINT_BYTES = 1 << 20
 
 
@@ -72,6 +74,8 @@ def probe(path: Path) -> Recording:
     with _open(path) as container:
         stream = container.streams.video[0]
         duration = container.duration / av.time_base if container.duration else None
+        if stream.duration and stream.time_base:
+            duration = float(stream.duration * stream.time_base)
         fps = stream.average_rate or stream.guessed_rate
         return Recording(
             path=path,
@@ -164,7 +168,7 @@ def _pictures(recording: Recording, tally: Tally) -> Iterator[tuple[VideoFrame, 
             yield picture, time_s, float(stream.codec_context.sample_aspect_ratio or 1)
     if tally.problem is None and tally.n_decoded == 0:
         tally.problem = "no picture could be decoded"
-    if tally.problem is None and recording.duration_s and tally.end_s < 0.95 * recording.duration_s - 1:
+    if tally.problem is None and recording.duration_s and tally.end_s < recording.duration_s - MISSING_MAX_S:
         tally.problem = f"the file ends after {tally.end_s:.1f} s of {recording.duration_s:.1f} s"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -101,7 +102,13 @@ def nobody_looked() -> None:
 
 
 def play(
-    path: Path, *, consent: str = "declared", paced: bool = False, during: object = None, tracker: type = Tracker
+    path: Path,
+    *,
+    consent: str = "declared",
+    paced: bool = False,
+    during: object = None,
+    tracker: type = Tracker,
+    hold_s: float = 2.0,
 ) -> tuple[Session, Everything]:
     """Runs a session over a file; `during` is a coroutine function that is run beside it."""
     kept = Everything()
@@ -112,7 +119,7 @@ def play(
         reader = FaceReader(
             open_tracker=tracker, pixel=Happy(), landmark=Happy(), workers=2, observe=lambda stage, seconds: None
         )
-        async with reader, FileSource(recording, rate_hz=5, paced=paced) as source:
+        async with reader, FileSource(recording, rate_hz=5, paced=paced, hold_s=hold_s) as source:
             session = Session(
                 info=info,
                 source=source,
@@ -222,6 +229,45 @@ def test_a_slow_machine_skips_frames_and_counts_them(video: Path) -> None:
     assert session.counts.frames + session.counts.dropped == 15
     assert max(second.readings[0].arms.coverage for second in kept.seconds) < 0.9
     assert max(kept.lags) < 2.0
+
+
+def test_silence_closes_seconds(tmp_path: Path) -> None:
+    """When no picture comes for three seconds, each of them is told when it is over, not when the next one comes."""
+    times = [Fraction(0), Fraction(1, 2), Fraction(4)]
+    _, kept = play(write_video(tmp_path / "v.mkv", [0, 90, 180], times=times), paced=True, hold_s=0.5)
+    assert [second.second for second in kept.seconds] == [0, 1, 2, 3, 4]
+    assert max(kept.lags) < 1.0
+
+
+def test_a_cancelled_read_leaves_nothing_running(video: Path) -> None:
+    """A tracker is never closed while a thread still uses it."""
+    seen = []
+
+    class Careful(Tracker):
+        """Notes whether it is closed in the middle of its work."""
+
+        def __init__(self) -> None:
+            self.busy = False
+
+        def find(self, image: U8) -> Faces:
+            """Takes a while."""
+            self.busy = True
+            time.sleep(0.3)
+            self.busy = False
+            return super().find(image)
+
+        def close(self) -> None:
+            """Notes it."""
+            seen.append(self.busy)
+
+    async def during(session: Session, task: asyncio.Task[None]) -> None:
+        while session.counts.frames < 1:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        task.cancel()
+
+    play(video, during=during, tracker=Careful)
+    assert seen == [False]
 
 
 def test_a_broken_recording_fails_with_its_reason(tmp_path: Path, video: Path) -> None:

@@ -1,11 +1,13 @@
 """`attuned analyze` and the other commands, as a user meets them."""
 
 import json
+import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -201,6 +203,44 @@ def test_ctrl_c_keeps_what_was_read(start_attuned, demo_call, tmp_path) -> None:
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["partial"]
     assert len(tiles.read_text().splitlines()) == summary["seconds"] < 30
+
+
+def test_a_full_disk_keeps_what_there_is(attuned, short_call, tmp_path) -> None:  # noqa: ANN001
+    """One line and exit code 1 wherever it happens; the summary never says that all is there."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", small], check=False).returncode:
+        if os.environ.get("CI"):
+            pytest.fail("a small tmpfs is needed in CI; run as root")
+        pytest.skip("a small tmpfs can be mounted by root only")
+    try:
+        for kilobytes in (24, 60, 200):
+            subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", small], check=True)
+            done = attuned("analyze", short_call.path, "--out", small / str(kilobytes))
+            assert done.returncode == 1
+            assert "cannot be written" in one_line(done)
+            assert json.loads((small / str(kilobytes) / "summary.json").read_text())["partial"]
+            assert not list((small / str(kilobytes)).glob("*.part"))
+            shutil.rmtree(small / str(kilobytes))
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_reader_that_goes_away_ends_the_call(attuned, environment, demo_call, tmp_path) -> None:  # noqa: ANN001
+    """`attuned join … | head` stops as Ctrl-C does, without a traceback."""
+    command = f"{sys.executable} -m daemon join {demo_call.path} | head -n 2"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stdout.splitlines()) == 2
 
 
 def text_file(path: Path) -> None:

@@ -1,5 +1,8 @@
 """Loading models: what the manifest promises is checked, and every mistake is one clear line."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,3 +167,14 @@ def test_the_shipped_models_load() -> None:
         assert (WEIGHTS / entry.card).is_file()
     models = load_models()
     assert (models.pixel.version, models.landmark.version) == ("pixel-1.0", "landmark-1.0")
+
+
+def test_nothing_calls_home(tmp_path: Path) -> None:
+    """Loading the models leaves no id of this machine behind, which the wheel's telemetry would make first of all."""
+    subprocess.run(
+        [sys.executable, "-c", "from models.loading import load_models; load_models()"],
+        check=True,
+        env=os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+    )
+    assert list(tmp_path.rglob("*")) == []
