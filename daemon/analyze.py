@@ -12,7 +12,7 @@ from config.settings import Settings
 from daemon.app import attuned_version, make_metrics, make_reader, make_session, session_info
 from daemon.consent import Consent
 from daemon.errors import FailedError, UnusableInputError
-from daemon.report import write_report
+from daemon.report.page import write_report
 from daemon.session import Session
 from daemon.sinks.tables import TablesSink
 from daemon.sources.file import FileSource, Recording

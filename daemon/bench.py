@@ -20,7 +20,7 @@ from rich.progress import Progress
 
 from config.settings import Settings
 from daemon.app import make_reader, make_session, session_info
-from daemon.demo_call import make_script, write_call
+from daemon.demo.call import make_script, write_call
 from daemon.session import SessionInfo, State
 from daemon.sources.file import FileSource, Tally, probe, read_frames
 from models.faces import MediaPipeFaceTracker

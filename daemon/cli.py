@@ -180,7 +180,7 @@ def demo(
     config: ConfigOption = None,
 ) -> None:
     """The whole system on a made-up call of four people: nothing to set up, no camera, no account."""
-    from daemon.demo import run_demo
+    from daemon.demo.run import run_demo
 
     run_async(run_demo(settings_from(config), seconds))
 
@@ -326,7 +326,7 @@ def doctor() -> None:
     findings = examine()
     console = Console()
     for finding in findings:
-        mark = "[green]ok[/green]  " if finding.ok else "[red]MISS[/red]"
+        mark = "[green]ok  [/green]" if finding.ok else "[red]MISS[/red]" if finding.needed else "[yellow]--  [/yellow]"
         console.print(f"{mark} {finding.what}: {finding.detail}", highlight=False, soft_wrap=True)
     if not all(finding.ok for finding in findings if finding.needed):
         raise typer.Exit(1)
@@ -355,7 +355,8 @@ def evaluate_expression_command(
     """Accuracy, UAR, F1 per class, confusion, log-loss and calibration, with 95 % bootstrap intervals."""
     from models.training.evaluation import evaluate_expression, format_evaluation
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading faces", total=None)
         result = evaluate_expression(
             data,

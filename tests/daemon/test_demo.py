@@ -3,8 +3,8 @@
 from builders import fused, p
 from videos import run
 
-from daemon.demo import Transcript, compare
-from daemon.demo_call import make_script
+from daemon.demo.call import make_script
+from daemon.demo.run import Transcript, compare
 from daemon.session import SessionInfo
 from pipeline.group import synthesise
 from pipeline.identity import pseudonym

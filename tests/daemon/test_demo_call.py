@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from daemon.demo_call import (
+from daemon.demo.call import (
     DemoError,
     DemoScript,
     ScriptedPerson,

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from daemon.errors import FailedError, UnusableInputError
-from daemon.report import write_report
-from daemon.report_figures import group_figure, participant_figure, what
-from daemon.report_tables import Happening, measure, read_tables
-from daemon.report_timeline import MAX_LINES, PALETTE, Timeline, runs_of_flags
+from daemon.report.figures import group_figure, participant_figure, what
+from daemon.report.page import write_report
+from daemon.report.tables import Happening, measure, read_tables
+from daemon.report.timeline import MAX_LINES, PALETTE, Timeline, runs_of_flags
 from daemon.sinks.tables import GROUP_SCHEMA, SECONDS_SCHEMA
 from pipeline.emotions import EMOTIONS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.demo_call import DemoScript, make_script, write_call
+from daemon.demo.call import DemoScript, make_script, write_call
 
 Attuned = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from videos import write_sound, write_video
 
-from daemon.demo_call import agreement
+from daemon.demo.call import agreement
 from pipeline.emotions import EMOTIONS
 from pipeline.gallery import iou
 

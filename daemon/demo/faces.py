@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.demo_portraits import Look, Portrait, place
+from daemon.demo.portraits import Look, Portrait, place
 from pipeline.emotions import F32
 from pipeline.types import U8
 

@@ -17,13 +17,13 @@ import polars as pl
 from plotly.offline import get_plotlyjs
 
 from daemon.errors import FailedError
-from daemon.report_figures import group_figure, participant_figure, what, who
-from daemon.report_tables import Happening, Layout, Shares, Tables, measure, read_tables, strings
-from daemon.report_timeline import MAX_LINES, PALETTE, PEOPLE, Figure, Timeline
+from daemon.report.figures import group_figure, participant_figure, what, who
+from daemon.report.tables import Happening, Layout, Shares, Tables, measure, read_tables, strings
+from daemon.report.timeline import MAX_LINES, PALETTE, PEOPLE, Figure, Timeline
 from pipeline import wire
 from pipeline.emotions import EMOTIONS
 
-TEMPLATE: Final = Path(__file__).with_name("report.html.tmpl")
+TEMPLATE: Final = Path(__file__).with_name("page.html.tmpl")
 MAX_EVENTS: Final = 200
 MAX_NAMED: Final = 8
 UNKNOWN: Final = "\N{EN DASH}"

@@ -10,8 +10,8 @@ from rich.progress import Progress
 
 from config.settings import Settings
 from daemon.app import Node, Plan
-from daemon.demo_call import DemoScript, agreement, format_agreement, make_script, write_call
-from daemon.demo_portraits import DemoError
+from daemon.demo.call import DemoScript, agreement, format_agreement, make_script, write_call
+from daemon.demo.portraits import DemoError
 from daemon.errors import UnusableInputError
 from daemon.session import SessionInfo, State
 from daemon.sinks.terminal import Screen, TerminalSink

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from daemon.report_tables import MEASURES, Happening, Tables
-from daemon.report_timeline import (
+from daemon.report.tables import MEASURES, Happening, Tables
+from daemon.report.timeline import (
     FAINT,
     INK,
     MAX_LINES,

@@ -15,8 +15,8 @@ import av
 import cv2
 import numpy as np
 
-from daemon.demo_faces import POSES, Puppet
-from daemon.demo_portraits import LOOKS, DemoError, load_portraits
+from daemon.demo.faces import POSES, Puppet
+from daemon.demo.portraits import LOOKS, DemoError, load_portraits
 from pipeline.emotions import EMOTIONS
 from pipeline.types import U8, Box
 

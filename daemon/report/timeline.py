@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import polars as pl
 
-from daemon.report_tables import Tables
+from daemon.report.tables import Tables
 from pipeline.emotions import EMOTIONS
 from pipeline.wire import EPOCH
 

@@ -1,0 +1,1 @@
+"""The made-up call: filmed from a script, run through everything, compared with the script."""

@@ -1,0 +1,1 @@
+"""The report of a recording: tables in, one self-contained page out."""
