@@ -41,7 +41,7 @@ from pipeline.wire import Stamp, Topics, Versions
 log = structlog.get_logger()
 
 CONNECT_S = 5.0
-DRAIN_S = 10.0
+DRAIN_S = 4.0
 LIVE_SCHEMES = ("whep+https", "whep+http", "janus+https", "janus+http", "rtsp", "rtsps", "whip")
 
 

@@ -140,6 +140,7 @@ class Session:
         started = Event("session_started", 0.0, (), {"purpose": self.info.purpose, "consent": self._consent.mode})
         await self._tell_events([started])
         await self._tell_state("live")
+        self.reason = "internal error"
         try:
             if self._paced:
                 await self._newest_frames(on_frame)
@@ -184,8 +185,8 @@ class Session:
                     async with asyncio.timeout(TICK_S):
                         frame = await slot.get()
                 except TimeoutError:
-                    # Silence closes seconds too.
-                    await self._advance(self._source.now_s())
+                    # Silence closes seconds too, as far as it is known to be silence and not a slow decoder.
+                    await self._advance(min(self._source.now_s(), self._source.due_s))
                     continue
                 if frame is None:
                     return

@@ -267,6 +267,8 @@ class FileSource:
     def __init__(self, recording: Recording, *, rate_hz: float, hold_s: float = 2.0, paced: bool = False) -> None:
         self.recording = recording
         self.tally = Tally()
+        self.due_s = 0.0
+        """When the next frame comes that is known of: until then there is none."""
         self._frames = read_frames(recording, rate_hz=rate_hz, hold_s=hold_s, tally=self.tally)
         self._paced = paced
         self._began: float | None = None
@@ -294,6 +296,7 @@ class FileSource:
         loop = asyncio.get_running_loop()
         ahead = loop.run_in_executor(self._thread, next, self._frames, None)
         while (frame := await ahead) is not None:
+            self.due_s = frame.time_s
             ahead = loop.run_in_executor(self._thread, next, self._frames, None)
             if self._paced:
                 await asyncio.sleep(max(0.0, frame.time_s - self.now_s()))

@@ -109,9 +109,10 @@ def play(
     during: object = None,
     tracker: type = Tracker,
     hold_s: float = 2.0,
+    kept: Everything | None = None,
 ) -> tuple[Session, Everything]:
     """Runs a session over a file; `during` is a coroutine function that is run beside it."""
-    kept = Everything()
+    kept = kept or Everything()
     recording = probe(path)
     info = SessionInfo(Stamp("s", "b"), "seed", "research", Versions("pixel-0", "landmark-0"), 2)
 
@@ -268,6 +269,23 @@ def test_a_cancelled_read_leaves_nothing_running(video: Path) -> None:
 
     play(video, during=during, tracker=Careful)
     assert seen == [False]
+
+
+def test_a_bug_is_no_ordinary_end(video: Path) -> None:
+    """When something breaks inside, the session has failed, and what broke it goes on to whoever runs it."""
+
+    class Broken(Tracker):
+        """Breaks."""
+
+        def find(self, image: U8) -> Faces:
+            """Raises."""
+            raise ZeroDivisionError
+
+    kept = Everything()
+    with pytest.raises(ZeroDivisionError):
+        play(video, tracker=Broken, kept=kept)
+    assert kept.states == ["live", "failed"]
+    assert kept.told[-1].data == {"reason": "internal error"}
 
 
 def test_a_broken_recording_fails_with_its_reason(tmp_path: Path, video: Path) -> None:
