@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -63,14 +63,13 @@ class Plan:
     sinks: tuple[Sink, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Where everything is, once it runs."""
 
     broker: str
     http: str
     topics: Topics
-    sessions: dict[str, Session] = field(default_factory=dict)
 
 
 def attuned_version() -> str:
@@ -227,9 +226,6 @@ class Node:
             registry = CollectorRegistry()
             self._metrics = make_metrics(settings, self._models, registry)
             host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
-            await stack.enter_async_context(
-                serve(make_app(registry, self._missing), settings.http.host, settings.http.port)
-            )
             mqtt, port = settings.mqtt, settings.mqtt.port
             if mqtt.broker == "embedded":
                 port = await stack.enter_async_context(embedded_broker(mqtt.host, mqtt.port))
@@ -252,7 +248,10 @@ class Node:
                 keepalive_s=mqtt.keepalive_s,
                 protocol=PROTOCOL if mqtt.broker == "embedded" else ProtocolVersion.V5,
             )
-            self.ready = Ready(f"{mqtt.host}:{port}", f"http://{host}:{settings.http.port}", topics, self._sessions)
+            await stack.enter_async_context(
+                serve(make_app(registry, self._missing), settings.http.host, settings.http.port)
+            )
+            self.ready = Ready(f"{mqtt.host}:{port}", f"http://{host}:{settings.http.port}", topics)
             self._stack = stack.pop_all()
         return self
 
@@ -302,7 +301,10 @@ class Node:
         try:
             async with asyncio.TaskGroup() as tasks:
                 stopping = tasks.create_task(stopper(), name="stop")
-                running = [tasks.create_task(self._run(plan, stay=stay), name=f"session[{plan.url}]") for plan in plans]
+                running = [
+                    tasks.create_task(self._run(plan, stay=stay), name=f"session[{plan.name or number}]")
+                    for number, plan in enumerate(plans)
+                ]
                 if running:
                     await asyncio.wait(running)
                 if stay:
