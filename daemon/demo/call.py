@@ -376,8 +376,8 @@ def format_agreement(result: Agreement) -> str:
     lines.append(
         f"mean recall of the scripted classes: group {_percent(result.group_uar)}, everybody {_percent(result.uar)}"
     )
-    lines.append("The first second after each switch is left out. These faces were made to be read: how well people's")
-    lines.append("faces are read is what `attuned evaluate expression` says.")
+    lines.append("The first second after each switch is left out. These faces were made to be")
+    lines.append("read; how well people are read is what `attuned evaluate expression` says.")
     return "\n".join(lines)
 
 

@@ -18,9 +18,9 @@ from pipeline.types import CallSecond, Event, FusedReading
 
 COLOURS = dict(zip(EMOTIONS, ("red", "green", "magenta", "yellow", "blue", "cyan", "bright_black"), strict=True))
 LETTERS = dict(zip(EMOTIONS, "ADFHSU-", strict=True))
-BAR_CELLS = 28
+BAR_CELLS, BAR_CELLS_NARROW = 28, 16
 NARROW = 96
-"""Columns below which the table goes without weights and quality."""
+"""Columns below which the table has shorter bars and goes without quality."""
 EVENTS_SHOWN = 6
 QUIET_KINDS = frozenset({"participant_joined"})
 
@@ -133,25 +133,27 @@ class TerminalSink:
         """Participants, the group, and the last events."""
         legend = " ".join(f"{LETTERS[name]} {name}" for name in EMOTIONS)
         table = Table(title=f"{self._title}  {clock(second.second)}", caption=legend, expand=False)
-        columns = ["participant", "expression", "sure", "distribution", "pixel : landmark", "quality"]
-        columns = columns[:4] if self._console.width < NARROW else columns
+        narrow = self._console.width < NARROW
+        cells = BAR_CELLS_NARROW if narrow else BAR_CELLS
+        columns = ["participant", "expression", "sure", "distribution"]
+        columns += ["px : lm"] if narrow else ["pixel : landmark", "quality"]
         for column in columns:
             table.add_column(column, no_wrap=True)
 
-        def add(*cells: str | Text) -> None:
-            table.add_row(*cells[: len(columns)])
+        def add(*row: str | Text) -> None:
+            table.add_row(*row[: len(columns)])
 
         for reading in second.readings:
             name = self.names.get(reading.participant, reading.participant)
             if reading.probabilities is None or reading.top is None:
-                add(name, Text("no face", style="dim"), "", bar(None), "", "")
+                add(name, Text("no face", style="dim"), "", bar(None, cells), "", "")
                 continue
             style = "dim" if reading.abstain else f"bold {COLOURS[reading.top]}"
             add(
                 name,
                 Text(reading.top + (" ?" if reading.abstain else ""), style=style),
                 f"{reading.confidence:.2f}",
-                bar(reading.probabilities),
+                bar(reading.probabilities, cells),
                 f"{reading.weight_pixel:.2f} : {reading.weight_landmark:.2f}",
                 f"{reading.arms.quality:.2f}",
             )
@@ -163,8 +165,8 @@ class TerminalSink:
                 Text(f"group of {len(group.members)}", style="bold"),
                 Text("+".join(group.dominant) or "mixed", style="bold"),
                 f"{group.probabilities.max():.2f}",
-                bar(group.probabilities),
-                f"deviation ≤ {spread:.2f}",
+                bar(group.probabilities, cells),
+                f"± {spread:.2f}" if narrow else f"deviation ≤ {spread:.2f}",
                 "",
             )
         return Group(table, *(Text(f"  {line}", style="dim") for line in self._events))

@@ -26,10 +26,10 @@ def second(at: int = 61) -> CallSecond:
     return CallSecond(at, readings, synthesise(at, readings), (joined, CHANGE), ())
 
 
-def shown(*, terminal: bool, names: dict[str, str] | None = None) -> str:
-    """What a console of 120 columns gets."""
+def shown(*, terminal: bool, names: dict[str, str] | None = None, width: int = 120) -> str:
+    """What a console of so many columns gets."""
     out = io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=120, color_system=None)
+    console = Console(file=out, force_terminal=terminal, width=width, color_system=None)
     with TerminalSink(console, title="a call", names=names) as sink:
         run(sink.status(INFO, "live", 0.0, None))
         run(sink.second(INFO, second()))
@@ -72,6 +72,16 @@ def test_in_a_terminal_there_is_a_table() -> None:
     ):
         assert part in text
     assert "1:01 Maud: neutral → happiness" in text
+
+
+def test_a_narrow_terminal_has_all_that_matters() -> None:
+    """At 80 columns expression, confidence, bar and weights still fit on their line."""
+    lines = shown(terminal=True, width=80).splitlines()
+    [happy] = [line for line in lines if "p-1 " in line and "happiness" in line and "→" not in line]
+    assert "0.90" in happy
+    assert "HHHHHH" in happy
+    assert "0.50 : 0.50" in happy
+    assert max(len(line) for line in lines if line.startswith("│")) <= 80
 
 
 def test_the_bar_is_as_long_as_its_parts() -> None:
