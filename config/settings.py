@@ -10,7 +10,13 @@ from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from config.errors import ConfigError
 from pipeline.call import DEFAULT_CALL
@@ -27,6 +33,7 @@ REFUSED_PURPOSES = {
 }
 ENVIRONMENT_PREFIX = "ATTUNED_"
 SESSION_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NOT_SETTINGS = {"ATTUNED_DEV_DATA"}
 
 
@@ -106,6 +113,14 @@ class MqttSection(_Section):
     username: str | None = None
     password: SecretStr | None = None
     keepalive_s: int = Field(30, ge=5, le=3600)
+
+    @model_validator(mode="after")
+    def _embedded_stays_home(self) -> Self:
+        """The embedded broker asks nobody who they are."""
+        if self.broker == "embedded" and self.host not in LOOPBACK:
+            msg = f"host {self.host}: the embedded broker is for this machine alone; set broker: external, or no host"
+            raise ValueError(msg)
+        return self
 
 
 class OutboxSection(_Section):
@@ -244,6 +259,10 @@ def load_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
 
     try:
         settings = Loaded()
+    except SettingsError as error:
+        raise ConfigError(
+            [*mistakes, f"environment: {error}; sections are set key by key: ATTUNED_MQTT__PORT"]
+        ) from error
     except ValidationError as error:
         lines = _lines(text)
         for mistake in error.errors(include_url=False, include_input=False):

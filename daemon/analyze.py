@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
 from daemon.app import attuned_version, make_metrics, make_reader, make_session, session_info
-from daemon.consent import Consent
+from daemon.consent import ConsentGate
 from daemon.errors import FailedError, UnusableInputError
 from daemon.report.page import write_report
 from daemon.session import Session
@@ -47,7 +48,6 @@ async def analyze(
     settings: Settings,
     models: ExpressionModels,
     purpose: str,
-    consent: Consent,
     anchor: datetime | None,
     seed: str | None,
     on_frame: Callable[[float], None],
@@ -66,7 +66,6 @@ async def analyze(
     try:
         # Until it is done it is partial, also for whoever finds it after a power cut.
         _write_json(folder / "summary.json", {"schema": SUMMARY, "partial": True, "reason": "still being written"})
-        reason: str | None = "stopped by a signal"
         source = FileSource(recording, rate_hz=settings.analysis.rate_hz)
         tables = TablesSink(folder, metadata={"attuned.version": attuned_version(), "attuned.purpose": purpose})
         session = None
@@ -79,15 +78,14 @@ async def analyze(
                     reader=reader,
                     sinks=(tables,),
                     observe=metrics,
-                    consent=consent,
+                    consent=ConsentGate("declared"),
                     paced=False,
                 )
                 await session.run(on_frame)
-                reason = session.reason
         finally:
             tables.close()
             if session is not None:
-                summary = _summary(settings, models, session=session, source=source, tables=tables, reason=reason)
+                summary = _summary(settings, models, session=session, source=source, tables=tables)
                 _write_json(folder / "summary.json", summary)
                 try:
                     write_report(folder, created=datetime.now(UTC))
@@ -107,7 +105,6 @@ def _summary(
     session: Session,
     source: FileSource,
     tables: TablesSink,
-    reason: str | None,
 ) -> dict[str, Any]:
     """What `summary.json` says; nothing in it depends on when or how fast it was made."""
     counts, tally, recording = session.counts, source.tally, source.recording
@@ -121,9 +118,9 @@ def _summary(
     return {
         "schema": SUMMARY,
         "version": attuned_version(),
+        "libraries": {name: version(name) for name in ("av", "mediapipe", "numpy", "onnxruntime")},
         "purpose": session.info.purpose,
         "recording": {
-            "name": recording.path.name,
             "fingerprint": recording.fingerprint,
             "duration_s": round(tally.end_s, 3),
             "width": recording.width,
@@ -150,8 +147,8 @@ def _summary(
             for arm, model in (("pixel", models.pixel), ("landmark", models.landmark))
         },
         "settings": settings.model_dump(mode="json", include={"analysis", "gallery", "fusion", "changes", "group"}),
-        "partial": reason is not None,
-        "reason": reason,
+        "partial": session.reason is not None,
+        "reason": session.reason,
         "warnings": warnings,
     }
 

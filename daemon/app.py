@@ -18,9 +18,9 @@ import structlog
 from aiomqtt import ProtocolVersion
 from prometheus_client import CollectorRegistry
 
-from config.settings import Settings
+from config.settings import Consent, Settings
 from daemon.broker import PROTOCOL, embedded_broker
-from daemon.consent import Consent, ConsentGate
+from daemon.consent import ConsentGate
 from daemon.errors import FailedError, SourceError, UnusableInputError
 from daemon.http import make_app, serve
 from daemon.inference import FaceReader
@@ -42,6 +42,7 @@ log = structlog.get_logger()
 
 CONNECT_S = 5.0
 DRAIN_S = 4.0
+ANSWERS_MAX = 1000
 LIVE_SCHEMES = ("whep+https", "whep+http", "janus+https", "janus+http", "rtsp", "rtsps", "whip")
 
 
@@ -140,7 +141,7 @@ def make_session(
     reader: FaceReader,
     sinks: Sequence[Sink],
     observe: Observer,
-    consent: Consent,
+    consent: ConsentGate,
     paced: bool,
 ) -> Session:
     """A session with these settings."""
@@ -150,7 +151,7 @@ def make_session(
         reader=reader,
         sinks=sinks,
         observe=observe,
-        consent=ConsentGate(consent),
+        consent=consent,
         call=call_settings(settings),
         gallery=GallerySettings(**settings.gallery.model_dump()),
         paced=paced,
@@ -214,6 +215,8 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sessions: dict[str, Session] = {}
+        # Consent that arrived for sessions before they began, such as retained messages.
+        self._answers: dict[str, dict[str, bool]] = {}
         self._stack = AsyncExitStack()
         self.stop = asyncio.Event()
 
@@ -273,10 +276,15 @@ class Node:
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(self._mqtt.run(give_up_s=None if stay else CONNECT_S), name="mqtt")
-                connected = tasks.create_task(self._mqtt.connected.wait(), name="mqtt connected")
-                # A session whose first readings nobody can get is worth a short wait.
-                await asyncio.wait([connected, sending], timeout=CONNECT_S + 1, return_when=asyncio.FIRST_COMPLETED)
-                connected.cancel()
+                waits = [
+                    tasks.create_task(self._mqtt.connected.wait(), name="mqtt connected"),
+                    tasks.create_task(self.stop.wait(), name="stop while connecting"),
+                ]
+                # A session whose first readings nobody can get is worth a wait; the daemon waits for nobody long.
+                timeout = CONNECT_S if stay else None
+                await asyncio.wait([*waits, sending], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
                 await self._run_sessions(plans, stay=stay)
                 self._mqtt.close()
                 await asyncio.wait([sending], timeout=DRAIN_S)
@@ -286,7 +294,9 @@ class Node:
                 loop.remove_signal_handler(number)
         if self._outbox.n_waiting:
             msg = f"{self._outbox.n_waiting} events are not delivered; they wait in {state_folder(self._settings)}"
-            raise FailedError(msg)
+            if not self.stop.is_set():
+                raise FailedError(msg)
+            log.warning(msg)
         failed = [f"session {s.info.id}: {s.reason}" for s in self._sessions.values() if s.state == "failed"]
         if failed and not stay:
             raise FailedError("; ".join(failed))
@@ -315,14 +325,19 @@ class Node:
 
     async def _run(self, plan: Plan, *, stay: bool) -> None:
         """One session, from opening its source to its end."""
-        settings = self._settings
         try:
-            recording = await asyncio.to_thread(open_recording, plan.url)
+            await self._play(plan)
         except SourceError as error:
             if not stay:
                 raise
-            log.error("session failed", name=plan.name, reason=str(error))  # noqa: TRY400 (no traceback for users)
-            return
+            # The path is not said: names of files hold names of people.
+            reason = str(error).removeprefix(f"{plan.url}: ")
+            log.error("session failed", name=plan.name, reason=reason)  # noqa: TRY400 (no traceback for users)
+
+    async def _play(self, plan: Plan) -> None:
+        """Opens the recording and runs it."""
+        settings = self._settings
+        recording = await asyncio.to_thread(open_recording, plan.url)
         info = session_info(
             recording,
             models=self._models,
@@ -340,7 +355,7 @@ class Node:
                 reader=self._reader,
                 sinks=(self._mqtt, self._metrics, *plan.sinks),
                 observe=self._metrics,
-                consent=plan.consent or "declared",
+                consent=ConsentGate(plan.consent or "declared", self._answers.pop(info.id, None)),
                 paced=True,
             )
             self._sessions[info.id] = session
@@ -354,9 +369,11 @@ class Node:
 
     async def _on_consent(self, session: str, participant: str, granted: bool) -> None:  # noqa: FBT001 (a callback)
         """A `consent/set` message."""
+        log.info("consent", session=session, participant=participant, granted=granted)
         if session in self._sessions:
-            log.info("consent", session=session, participant=participant, granted=granted)
             await self._sessions[session].set_consent(participant, granted=granted)
+        elif sum(map(len, self._answers.values())) < ANSWERS_MAX:
+            self._answers.setdefault(session, {})[participant] = granted
 
     def _missing(self) -> list[str]:
         """What `/readyz` waits for."""

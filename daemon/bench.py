@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from config.settings import Settings
 from daemon.app import make_reader, make_session, session_info
+from daemon.consent import ConsentGate
 from daemon.demo.call import make_script, write_call
 from daemon.session import SessionInfo, State
 from daemon.sources.file import FileSource, Tally, probe, read_frames
@@ -106,7 +107,7 @@ async def run_bench(settings: Settings, seconds: int) -> dict[str, Any]:
                     reader=reader,
                     sinks=(Encoder(),),
                     observe=watch,
-                    consent="declared",
+                    consent=ConsentGate("declared"),
                     paced=paced,
                 )
                 began = time.perf_counter()

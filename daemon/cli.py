@@ -4,25 +4,26 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar, cast, get_args
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from config.errors import ConfigError
-from config.settings import SESSION_NAME, Settings, check_purpose, find_config, load_settings
+from config.settings import SESSION_NAME, Consent, Purpose, Settings, check_purpose, find_config, load_settings
 from daemon.errors import AttunedError, FailedError, UnusableInputError
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PURPOSES = ("research", "healthcare", "safety", "personal", "demo")
+PURPOSES = get_args(Purpose)
 
 app = typer.Typer(
     name="attuned",
@@ -128,12 +129,13 @@ def purpose_of(value: str | None, default: str) -> str:
     return value
 
 
-def consent_of(value: str | None) -> Any:  # noqa: ANN401 (a literal type, checked here)
+def consent_of(value: str | None) -> Consent:
     """How consent is given; recordings are `declared` unless said otherwise."""
-    if value not in {None, "required", "declared"}:
+    value = value or "declared"
+    if value not in get_args(Consent):
         msg = f"--consent {value}: give `required` or `declared`"
         raise UnusableInputError(msg)
-    return value or "declared"
+    return cast("Consent", value)
 
 
 def moment(value: str | None) -> datetime | None:
@@ -143,16 +145,25 @@ def moment(value: str | None) -> datetime | None:
     if value is None:
         return None
     try:
-        return datetime.now(UTC) if value == "now" else parse_time(value)
+        return parse_time(value)
     except ValueError as error:
         msg = f"--start {value}: give a date and time such as 2026-01-31T12:00:00Z"
         raise UnusableInputError(msg) from error
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
-    """Runs the one event loop of a command."""
-    with asyncio.Runner() as runner:
-        return runner.run(main)
+    """Runs the one event loop of a command; SIGTERM is as good as Ctrl-C."""
+
+    async def until_terminated() -> T:
+        task = asyncio.ensure_future(main)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(until_terminated())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def version_wanted(value: bool) -> None:  # noqa: FBT001 (typer's callback)
@@ -208,18 +219,20 @@ def analyze(
     from models.loading import load_models
 
     settings = settings_from(config)
-    declared, agreed, anchor = purpose_of(purpose, "research"), consent_of(consent), moment(start)
+    declared, anchor = purpose_of(purpose, "research"), moment(start)
+    if consent_of(consent) == "required":
+        msg = "--consent required: nobody in a recording can agree any more; `declared` says that everybody did"
+        raise UnusableInputError(msg)
     names = [video.stem for video in videos]
     if len(set(names)) < len(names):
         msg = f"videos of the same name would share a folder: {', '.join(sorted(n for n in set(names) if names.count(n) > 1))}"
         raise UnusableInputError(msg)
-    work = []
-    for video in videos:
-        recording = open_recording(str(video))
-        folder = out if len(videos) == 1 else out / video.stem
-        prepare_folder(folder, force=force)
-        work.append((recording, folder))
+    recordings = [open_recording(str(video)) for video in videos]
     models = load_models()
+    # Nothing of an earlier run is touched before all that is needed for this one is known to be good.
+    work = [(recording, out if len(videos) == 1 else out / recording.path.stem) for recording in recordings]
+    for _, folder in work:
+        prepare_folder(folder, force=force)
     console = Console(stderr=True)
     partial = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
@@ -238,7 +251,6 @@ def analyze(
                     settings=settings,
                     models=models,
                     purpose=declared,
-                    consent=agreed,
                     anchor=anchor,
                     seed=seed,
                     on_frame=on_frame,
@@ -319,11 +331,11 @@ def run(config: ConfigOption = None) -> None:
 
 @app.command()
 @one_line_errors
-def doctor() -> None:
+def doctor(config: ConfigOption = None) -> None:
     """What is missing on this machine, and how to fix it."""
     from daemon.doctor import examine
 
-    findings = examine()
+    findings = examine(settings_from(config))
     console = Console()
     for finding in findings:
         mark = "[green]ok  [/green]" if finding.ok else "[red]MISS[/red]" if finding.needed else "[yellow]--  [/yellow]"

@@ -1,4 +1,7 @@
-"""What is missing on this machine, and how to fix it."""
+"""What is missing on this machine, and how to fix it.
+
+Whatever may be missing is looked for inside its check: a library that cannot be loaded is a finding, not the end.
+"""
 
 import ctypes
 import os
@@ -8,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+import numpy as np
+
+from config.errors import ConfigError
 from config.settings import Settings
-from daemon.app import locked, state_folder
-from daemon.broker import free_port
 from daemon.errors import AttunedError
-from models.errors import ModelError
-from models.loading import load_models
 
 LIBRARIES = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0"}
 
@@ -29,12 +31,12 @@ class Finding:
     """Whether attuned cannot do its main job without it."""
 
 
-def examine() -> list[Finding]:
-    """Everything that is known to go missing; changes nothing."""
-    settings = Settings()
+def examine(settings: Settings) -> list[Finding]:
+    """Everything that is known to go missing; makes the state folder where it is not there, and nothing else."""
     findings = [_python()]
     findings += [_library(name, package) for name, package in LIBRARIES.items()]
     findings.append(_try("expression models", _models))
+    findings.append(_try("face tracker", _tracker))
     findings.append(_try("state folder", lambda: _state(settings)))
     findings.append(_try("MQTT port", lambda: _port(settings)))
     cores = os.cpu_count() or 1
@@ -66,24 +68,47 @@ def _library(name: str, package: str) -> Finding:
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:
+    """What a check returns, or why it could not."""
     try:
         return Finding(what, ok=True, detail=look())
-    except (AttunedError, ModelError) as error:
+    except ImportError as error:
+        return Finding(what, ok=False, detail=f"{error}; mend what is missing above, or install attuned again")
+    except (AttunedError, ConfigError) as error:
         return Finding(what, ok=False, detail=str(error))
 
 
 def _models() -> str:
-    models = load_models()
+    from models.errors import ModelError  # noqa: PLC0415 (see above, here and below)
+    from models.loading import load_models  # noqa: PLC0415
+
+    try:
+        models = load_models()
+    except ModelError as error:
+        raise AttunedError(str(error)) from error
     return f"{models.pixel.version}, {models.landmark.version}, hashes as in the manifest"
 
 
+def _tracker() -> str:
+    from models.faces import still_face_finder  # noqa: PLC0415
+
+    with still_face_finder() as finder:
+        finder.find(np.zeros((64, 64, 3), dtype=np.uint8))
+    return "works"
+
+
 def _state(settings: Settings) -> str:
+    from daemon.app import locked, state_folder  # noqa: PLC0415
+
     folder = state_folder(settings)
     with locked(folder):
         return str(folder)
 
 
 def _port(settings: Settings) -> str:
+    from daemon.broker import free_port  # noqa: PLC0415
+
+    if settings.mqtt.broker == "external":
+        return f"external broker {settings.mqtt.host}:{settings.mqtt.port}, not asked"
     port = free_port(settings.mqtt.host, settings.mqtt.port)
     taken = "" if port == settings.mqtt.port else f" ({settings.mqtt.port} is taken)"
     return f"the embedded broker would listen on {settings.mqtt.host}:{port}{taken}"

@@ -2,6 +2,7 @@
 
 AttunedError
 ├── UnusableInputError   exit code 2: a file, an address or a setting cannot be used
+│   ├── DemoError        the made-up call cannot be filmed here (daemon.demo.portraits)
 │   ├── SourceError      a source cannot be opened
 │   └── PublishError     the broker is not there, or refuses
 └── FailedError          exit code 1: it began and did not come to its end

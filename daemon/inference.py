@@ -92,15 +92,15 @@ class FaceReader:
             tracker.close()
 
     async def _together(self, *work: Callable[[], T]) -> list[T]:
-        """Does all of it on the threads; cancelled or not, nothing is left running."""
+        """Does all of it on the threads; cancelled or failed, nothing is left running when this is over."""
         loop = asyncio.get_running_loop()
         futures = [loop.run_in_executor(self._threads, do) for do in work]
         try:
             return await asyncio.shield(asyncio.gather(*futures))
-        except asyncio.CancelledError:
+        finally:
             # A thread cannot be cancelled, and what it uses must not be closed under it.
-            await asyncio.wait(futures)
-            raise
+            if futures:
+                await asyncio.wait(futures)
 
     def _timed(self, stage: str, predict: Callable[[A], Expressions], faces: A) -> Expressions:
         """One model on all faces of a frame."""

@@ -7,7 +7,7 @@ from typing import Literal, TextIO
 import structlog
 
 CHATTY = ("amqtt", "transitions", "asyncio", "aiohttp", "mqtt")
-"""Libraries that log their daily life; what they warn of is heard."""
+"""Libraries that log their daily life, warnings of every client that leaves included; their errors are heard."""
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

@@ -12,11 +12,12 @@ from daemon.inference import FaceReader
 from daemon.latest import LatestSlot
 from daemon.sources.file import FileSource
 from pipeline.call import Call, CallSettings
-from pipeline.gallery import GallerySettings, GallerySplitter
+from pipeline.gallery import GallerySettings, GallerySplitter, same_layout
 from pipeline.identity import TileIdentity
 from pipeline.types import CallSecond, Event, Frame, Tile
 from pipeline.wire import Stamp, Versions
 
+LOOK_EVERY_S = 1.0
 TICK_S = 0.25
 """Without a frame for so long, a session in real time looks whether seconds are over."""
 State = Literal["connecting", "waiting", "live", "reconnecting", "ended", "failed"]
@@ -126,7 +127,6 @@ class Session:
         self._identity = TileIdentity(info.seed)
         self._paced = paced
         self._period_s = 1 / call.rate_hz
-        self._look_every_s = 1.0
         self._next_look_s = 0.0
         self._places: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
         self._size: tuple[int, ...] = ()
@@ -156,8 +156,7 @@ class Session:
     async def set_consent(self, participant: str, *, granted: bool) -> None:
         """Takes effect with the next frame; fewer than one second."""
         if self._consent.set(participant, granted=granted):
-            data = {"state": "granted" if granted else "denied"}
-            await self._tell_events([Event("consent_changed", self._now_s, (participant,), data)])
+            await self._tell_consent(participant, "granted" if granted else "denied")
 
     async def _all_frames(self, on_frame: Callable[[float], None]) -> None:
         """Every frame of the source, as fast as it goes."""
@@ -204,11 +203,8 @@ class Session:
         await self._advance(frame.time_s)
         began = time.perf_counter()
         if frame.time_s >= self._next_look_s or frame.image.shape != self._size:
-            boxes = await asyncio.to_thread(self._splitter.update, frame.image)
-            self._places = tuple(zip(self._identity.assign(boxes), boxes, strict=True))
-            self._size = frame.image.shape
-            self._next_look_s = frame.time_s + self._look_every_s
-        self._observe.stage("gallery", time.perf_counter() - began)
+            await self._look(frame)
+            self._observe.stage("gallery", time.perf_counter() - began)
         self.participants = tuple(participant for participant, _ in self._places)
         withheld = frozenset(p for p in self.participants if not self._consent.allows(p))
         self._call.look(frame.time_s, self._places, withheld)
@@ -225,6 +221,22 @@ class Session:
                 self.counts.late += 1
                 self._observe.frames_dropped("late")
 
+    async def _look(self, frame: Frame) -> None:
+        """Finds the tiles and who sits in them; after a re-flow consent fails closed, for ids follow places."""
+        boxes = await asyncio.to_thread(self._splitter.update, frame.image)
+        height, width = frame.image.shape[:2]
+        before = self._places
+        self._places = tuple(zip(self._identity.assign(boxes, (width, height)), boxes, strict=True))
+        self._next_look_s = frame.time_s + LOOK_EVERY_S
+        moved = self._size == frame.image.shape and not same_layout(boxes, tuple(box for _, box in before))
+        self._size = frame.image.shape
+        if before and moved:
+            for participant in self._consent.fail_closed(p for p, _ in self._places):
+                await self._tell_consent(participant, "required")
+
+    async def _tell_consent(self, participant: str, state: str) -> None:
+        await self._tell_events([Event("consent_changed", self._now_s, (participant,), {"state": state})])
+
     async def _advance(self, now_s: float) -> None:
         """Tells the seconds that are over."""
         for second in self._call.advance(now_s):
@@ -237,18 +249,19 @@ class Session:
         end_s = self._now_s + self._period_s if stopped else max(self._now_s, self._source.tally.end_s)
         seconds, events = self._call.finish(end_s)
         for second in seconds:
-            await self._tell_second(second)
+            await self._tell_second(second, live=False)
         ended = Event("session_ended", end_s, (), {"reason": self.reason or "end of recording"})
         await self._tell_events([*events, ended])
         failed = self.reason is not None and not stopped
         await self._tell_state("failed" if failed else "ended")
         self._reader.forget(self.info.id)
 
-    async def _tell_second(self, second: CallSecond) -> None:
+    async def _tell_second(self, second: CallSecond, *, live: bool = True) -> None:
+        """To all sinks; the end of a recording closes its last second early, which is no latency."""
         self.counts.seconds += 1
         for sink in self._sinks:
             await sink.second(self.info, second)
-        if self._paced:
+        if self._paced and live:
             self._observe.second_published(self._source.now_s() - (second.second + 1))
 
     async def _tell_events(self, events: Sequence[Event]) -> None:

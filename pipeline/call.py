@@ -1,5 +1,6 @@
 """One call, second by second: readings of frames in, everything that is known of a second out."""
 
+from collections import deque
 from dataclasses import dataclass
 
 from pipeline.changes import DEFAULT_CHANGES, ChangeCounter, ChangeDetector, ChangeScopes, ChangeSettings
@@ -40,9 +41,10 @@ class Call:
         self._counter = ChangeCounter(settings.changes)
         self._scopes = ChangeScopes(settings.changes)
         self._members: tuple[str, ...] = ()
-        self._engaged: tuple[str, ...] = ()
+        # Who has had a face while changes that are settled now came to be: looking away for a second is no leaving.
+        self._engaged: deque[frozenset[str]] = deque(maxlen=2 * settings.changes.together_s + settings.changes.hold)
+        self._looks: dict[int, tuple[Tiles, frozenset[str]]] = {}
         self._withheld: frozenset[str] = frozenset()
-        self._looks: dict[int, Tiles] = {}
         self._tiles: Tiles = ()
         self._first: int | None = None
 
@@ -56,9 +58,8 @@ class Call:
 
         `withheld` are those of them who are not to be read, because they did not consent.
         """
-        self._withheld = withheld
         self._seconds.present(time_s, tuple(participant for participant, _ in tiles))
-        self._looks[int(time_s)] = tiles
+        self._looks[int(time_s)] = (tiles, withheld)
 
     def add(self, reading: FaceReading) -> bool:
         """Takes a reading of a participant whom `look` has shown; False when it is too late."""
@@ -71,7 +72,7 @@ class Call:
     def finish(self, end_s: float) -> tuple[list[CallSecond], tuple[Event, ...]]:
         """The seconds that were still open, and the events that were still waiting for more to come."""
         seconds = [self._second(second, readings) for second, readings in self._seconds.finish(end_s)]
-        return seconds, tuple(self._scopes.finish(self._engaged))
+        return seconds, tuple(self._scopes.finish(frozenset().union(*self._engaged)))
 
     def _second(self, second: int, arms: tuple[SecondReading, ...]) -> CallSecond:
         """Closes one second."""
@@ -82,7 +83,7 @@ class Call:
             fuse(reading, self._weights.landmark(reading.participant), self._settings.fusion) for reading in arms
         )
         group = synthesise(second, readings, self._settings.group, self._withheld)
-        self._engaged = group.engaged
+        self._engaged.append(frozenset(group.engaged))
         events += self._changes(second, readings)
         if self._weights.due(second - self._first + 1):
             # Nobody is known to be unengaged yet, so everybody counts, also who is out of sight just now.
@@ -95,7 +96,7 @@ class Call:
         events = [Event("participant_joined", time_s, (p,)) for p in members if p not in self._members]
         events += [Event("participant_left", time_s, (p,)) for p in self._members if p not in members]
         self._members = members
-        before, self._tiles = self._tiles, self._looks.pop(second, ())
+        before, (self._tiles, self._withheld) = self._tiles, self._looks.pop(second, ((), self._withheld))
         for stale in [s for s in self._looks if s < second]:
             del self._looks[stale]
         if before and self._tiles and not _same(before, self._tiles):
@@ -114,7 +115,7 @@ class Call:
             if change is not None:
                 confirmed.append(change)
         self._scopes.add(confirmed)
-        return self._scopes.settle(second, self._engaged)
+        return self._scopes.settle(second, frozenset().union(*self._engaged))
 
 
 def _same(before: Tiles, after: Tiles) -> bool:

@@ -110,8 +110,9 @@ class ChangeCounter:
 class ChangeScopes:
     """Sorts changes into group-wise and individual ones, once all that could belong together are known.
 
-    A change is group-wise when more than half of the engaged members, at least two, change within ± 2 s. The
-    last of them can begin 2 s later and takes `hold` seconds to be confirmed; so long every change waits.
+    A change is group-wise when more than half of the engaged members, at least two, change within ± 2 s of one of
+    them. That one can begin 2 s later, the last of them another 2 s, and it takes `hold` seconds to be confirmed; so
+    long every change waits.
     """
 
     def __init__(self, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
@@ -125,7 +126,7 @@ class ChangeScopes:
 
     def settle(self, second: int, engaged: Collection[str]) -> list[Event]:
         """Events of all changes that are decided when `second` has closed, by onset."""
-        wait = self._settings.together_s + self._settings.hold - 1
+        wait = 2 * self._settings.together_s + self._settings.hold - 1
         return self._decide(engaged, before=second - wait + 1)
 
     def finish(self, engaged: Collection[str]) -> list[Event]:
@@ -137,10 +138,9 @@ class ChangeScopes:
         events = []
         while self._pending and (before is None or self._pending[0].onset < before):
             first = self._pending[0]
-            together: dict[str, Change] = {}
-            for change in self._pending:
-                if change.onset - first.onset <= self._settings.together_s and change.participant in engaged:
-                    together.setdefault(change.participant, change)
+            near = (c.onset for c in self._pending if c.onset - first.onset <= self._settings.together_s)
+            # The largest company that the oldest change has, the earliest of several.
+            together = max((self._around(onset, engaged) for onset in near), key=len)
             if len(together) >= 2 and len(together) > len(engaged) / 2:  # noqa: PLR2004 (a group)
                 events.append(change_event("group", together))
                 self._pending = [c for c in self._pending if together.get(c.participant) is not c]
@@ -148,6 +148,14 @@ class ChangeScopes:
                 events.append(change_event("individual", {first.participant: first}))
                 self._pending.remove(first)
         return events
+
+    def _around(self, onset: int, engaged: Collection[str]) -> dict[str, Change]:
+        """The first change of each engaged member within ± 2 s of an onset."""
+        together: dict[str, Change] = {}
+        for change in self._pending:
+            if abs(change.onset - onset) <= self._settings.together_s and change.participant in engaged:
+                together.setdefault(change.participant, change)
+        return together
 
 
 def change_event(scope: str, changes: Mapping[str, Change]) -> Event:

@@ -7,6 +7,8 @@ from pipeline.gallery import iou
 from pipeline.types import Box
 
 SAME_PLACE_IOU = 0.5
+WALL = 10_000
+"""Width and height of the picture on which places are kept: a change of resolution is no re-flow."""
 
 
 def pseudonym(seed: str, index: int) -> str:
@@ -26,8 +28,9 @@ class TileIdentity:
         self._n_known = 0
         self._places: dict[str, Box] = {}
 
-    def assign(self, boxes: Sequence[Box]) -> tuple[str, ...]:
-        """The participant of each box, each one at most once; best overlap first."""
+    def assign(self, boxes: Sequence[Box], size: tuple[int, int]) -> tuple[str, ...]:
+        """The participant of each box in a picture of (width, height), each one at most once; best overlap first."""
+        boxes = [_on_unit_wall(box, size) for box in boxes]
         pairs = sorted(
             (
                 (-overlap, i, participant)
@@ -46,3 +49,9 @@ class TileIdentity:
                 self._n_known += 1
             self._places[chosen[i]] = box
         return tuple(chosen[i] for i in range(len(boxes)))
+
+
+def _on_unit_wall(box: Box, size: tuple[int, int]) -> Box:
+    """The box on a picture of `WALL` x `WALL`."""
+    x0, y0, x1, y1 = (round(WALL * side / size[i % 2]) for i, side in enumerate(box))
+    return x0, y0, x1, y1

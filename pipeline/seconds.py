@@ -72,20 +72,24 @@ class SecondAggregator:
         """Seconds whose grace is over at `now_s`, oldest first; silence closes a second too."""
         closed = []
         while self._next is not None and self._next + 1 + self._grace_s <= now_s:
-            closed.append(self._close(math.ceil(self._rate_hz)))
+            closed.append(self._close(self._next + 1))
         return closed
 
     def finish(self, end_s: float) -> list[tuple[int, tuple[SecondReading, ...]]]:
         """Every second that began before `end_s`; of the last one only what lies before the end is expected."""
         closed = []
         while self._next is not None and self._next < end_s:
-            share = min(1.0, end_s - self._next)
-            closed.append(self._close(max(1, math.ceil(round(share * self._rate_hz, 6)))))
+            closed.append(self._close(min(end_s, self._next + 1)))
         return closed
 
-    def _close(self, n_expected: int) -> tuple[int, tuple[SecondReading, ...]]:
-        """Closes the oldest second; while nothing is seen at all, the members stay who they were."""
+    def _close(self, end_s: float) -> tuple[int, tuple[SecondReading, ...]]:
+        """Closes the oldest second; while nothing is seen at all, the members stay who they were.
+
+        Expected are the instants k / rate from its beginning to `end_s`, at least one.
+        """
         second = self._next or 0
+        instants = [math.ceil(round(time_s * self._rate_hz, 6)) for time_s in (second, end_s)]
+        n_expected = max(1, instants[1] - instants[0])
         self._next = second + 1
         readings = self._open.pop(second, None)
         if readings is None:

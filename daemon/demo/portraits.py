@@ -7,6 +7,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from daemon.errors import UnusableInputError
 from models.faces import MediaPipeFaceTracker, still_face_finder
 from pipeline.emotions import F32
 from pipeline.types import U8
@@ -15,7 +16,7 @@ _Outline = tuple[tuple[int, int], ...]
 _Colour = tuple[int, int, int]
 
 
-class DemoError(Exception):
+class DemoError(UnusableInputError):
     """The demo call cannot be made on this machine; the message says what to do."""
 
 

@@ -1,8 +1,11 @@
 """`attuned demo`: films a made-up call, runs the whole system on it, and says how the readings agree."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,8 +14,6 @@ from rich.progress import Progress
 from config.settings import Settings
 from daemon.app import Node, Plan
 from daemon.demo.call import DemoScript, agreement, format_agreement, make_script, write_call
-from daemon.demo.portraits import DemoError
-from daemon.errors import UnusableInputError
 from daemon.session import SessionInfo, State
 from daemon.sinks.terminal import Screen, TerminalSink
 from daemon.sources.file import probe
@@ -53,6 +54,29 @@ def compare(script: DemoScript, transcript: Transcript, seed: str) -> str:
     return format_agreement(agreement(heard, readings, [transcript.group.get(second) for second in seconds]))
 
 
+async def _film(path: Path, script: DemoScript, *, on_picture: Callable[[int], None]) -> None:
+    """Films in a thread, which ends with the next picture when this is cancelled."""
+    cancelled = threading.Event()
+
+    def progress(done: int, _: int) -> None:
+        if cancelled.is_set():
+            raise FilmingStopped
+        on_picture(done)
+
+    filming = asyncio.get_running_loop().run_in_executor(None, partial(write_call, path, script, progress=progress))
+    try:
+        await asyncio.shield(filming)
+    except asyncio.CancelledError:
+        cancelled.set()
+        with suppress(FilmingStopped):
+            await filming
+        raise
+
+
+class FilmingStopped(Exception):  # noqa: N818 (it is no error)
+    """Nobody waits for the film any more."""
+
+
 async def run_demo(settings: Settings, seconds: int) -> None:
     """Films, runs and compares; leaves nothing behind.
 
@@ -64,20 +88,13 @@ async def run_demo(settings: Settings, seconds: int) -> None:
         path, script = Path(folder) / "call.mp4", make_script(seconds)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("filming a made-up call of four people", total=seconds * script.fps)
-            try:
-                await asyncio.to_thread(
-                    write_call, path, script, progress=lambda done, _: progress.update(task, completed=done)
-                )
-            except DemoError as error:
-                raise UnusableInputError(str(error)) from error
+            await _film(path, script, on_picture=lambda done: progress.update(task, completed=done))
         recording = probe(path)
         names = {pseudonym(recording.fingerprint, i): person.name for i, person in enumerate(script.people)}
         transcript = Transcript()
+        home = {"broker": "embedded", "host": "127.0.0.1", "username": None, "password": None}
         private = settings.model_copy(
-            update={
-                "state_dir": Path(folder) / "state",
-                "mqtt": settings.mqtt.model_copy(update={"broker": "embedded"}),
-            }
+            update={"state_dir": Path(folder) / "state", "mqtt": settings.mqtt.model_copy(update=home)}
         )
         async with Node(private) as node:
             console.on_closed = node.stop.set

@@ -56,7 +56,7 @@ def write_report(folder: Path, *, created: datetime) -> Path:
 def render(tables: Tables, *, created: datetime) -> str:
     """The whole page."""
     timeline = Timeline.of(tables)
-    name = str(_part(tables.summary, "recording").get("name") or "recording")
+    name = f"recording {str(_part(tables.summary, 'recording').get('fingerprint') or '')[:8]}".strip()
     shares = [measure(tables, participant) for participant in tables.participants]
     body = [
         _header(tables, name, created),

@@ -6,9 +6,11 @@ while there is no broker. Retained state is sent again on every connect, and the
 
 import asyncio
 import random
+import re
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,12 +27,14 @@ from pipeline.types import CallSecond, Event
 
 log = structlog.get_logger()
 
+PSEUDONYM = re.compile(r"p-[0-9a-f]{8}")
 LIVE_MAX = 2000
 """Readings that wait for the broker at most; the oldest goes first."""
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 REFUSED = frozenset({4, 5, 134, 135, 138, 140})
 """CONNACK codes that no waiting will cure: bad credentials, not authorised, banned (MQTT 3.1.1 and 5)."""
 HANDSHAKE_S = 3.0
+GOODBYE_S = 1.0
 WRONG_VERSION = frozenset({1, 132})
 
 ConsentHandler = Callable[[str, str, bool], Awaitable[None]]
@@ -79,7 +83,8 @@ class MqttSink:
         self._retained: dict[str, bytes] = {}
         self._live: deque[tuple[str, bytes, bool]] = deque()
         self._work = asyncio.Event()
-        self._closing = False
+        self._closing = asyncio.Event()
+        self._discarded: dict[str, tuple[int, Callable[[int], bytes]]] = {}
         self.connected = asyncio.Event()
 
     def describe(self, node: Mapping[str, Any]) -> None:
@@ -120,8 +125,9 @@ class MqttSink:
             discarded = await self._outbox.put(topic, _builder(event, info))
             if discarded:
                 self._metrics.mqtt_published("discarded", discarded)
-                told = Event("outbox_discarded", event.time_s, (), {"n": discarded})
-                self._metrics.mqtt_published("discarded", await self._outbox.put(topic, _builder(told, info)))
+                n, _ = self._discarded.get(topic, (0, _builder(event, info)))
+                told = Event("outbox_discarded", event.time_s, (), {"n": n + discarded})
+                self._discarded[topic] = (n + discarded, _builder(told, info))
         self._metrics.outbox(self._outbox.n_waiting)
         self._work.set()
 
@@ -163,12 +169,15 @@ class MqttSink:
                     log.warning("broker lost", host=self._host, port=self._port, error=said)
             else:
                 return
-            await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)] * random.uniform(0.5, 1.0))  # noqa: S311
+            delay_s = BACKOFF_S[0 if self._closing.is_set() else min(attempt, len(BACKOFF_S) - 1)]
             attempt += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay_s * random.uniform(0.5, 1.0)):  # noqa: S311 (jitter)
+                    await (asyncio.sleep(delay_s) if self._closing.is_set() else self._closing.wait())
 
     def close(self) -> None:
         """Lets `run` end as soon as everything is sent."""
-        self._closing = True
+        self._closing.set()
         self._work.set()
 
     async def _connection(self) -> None:
@@ -189,7 +198,16 @@ class MqttSink:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     receiving = tasks.create_task(self._receive(client), name="mqtt receive")
-                    await self._send(client)
+                    try:
+                        await self._send(client)
+                    except aiomqtt.MqttError:
+                        raise
+                    except BaseException:
+                        # The goodbye of an orderly disconnect makes the broker forget the last will.
+                        with suppress(aiomqtt.MqttError, TimeoutError):
+                            async with asyncio.timeout(GOODBYE_S):
+                                await client.publish(self._topics.availability, b"offline", qos=1, retain=True)
+                        raise
                     receiving.cancel()
             except ExceptionGroup as group:
                 lost, rest = group.split(aiomqtt.MqttError)
@@ -209,12 +227,13 @@ class MqttSink:
         self.connected.set()
         await client.publish(self._topics.availability, b"online", qos=1, retain=True)
         log.info("broker connected", host=self._host, port=self._port, protocol=self._protocol.name)
+        for topic, (_, build) in list(self._discarded.items()):
+            # Told once the broker is there again: before, it would only have pushed out more.
+            del self._discarded[topic]
+            await self._outbox.put(topic, build)
         while True:
             self._work.clear()
-            while self._live:
-                topic, payload, retain = self._live.popleft()
-                await client.publish(topic, payload, qos=1 if retain else 0, retain=retain)
-                self._metrics.mqtt_published("sent")
+            await self._send_live(client)
             waiting = await self._outbox.oldest(limit=20)
             for message in waiting:
                 await client.publish(message.topic, message.payload, qos=1)
@@ -223,10 +242,21 @@ class MqttSink:
             self._metrics.outbox(self._outbox.n_waiting)
             if waiting or self._live:
                 continue
-            if self._closing:
+            if self._closing.is_set():
                 await client.publish(self._topics.availability, b"offline", qos=1, retain=True)
                 return
             await self._work.wait()
+
+    async def _send_live(self, client: aiomqtt.Client) -> None:
+        """What is worth something now: once, or not at all."""
+        while self._live:
+            topic, payload, retain = self._live.popleft()
+            try:
+                await client.publish(topic, payload, qos=1 if retain else 0, retain=retain)
+            except aiomqtt.MqttError:
+                self._metrics.mqtt_published("dropped")
+                raise
+            self._metrics.mqtt_published("sent")
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         """Consent from whoever may publish it."""
@@ -234,7 +264,7 @@ class MqttSink:
         async for message in client.messages:
             known = self._topics.parse_consent(str(message.topic))
             answer = message.payload.decode(errors="replace")
-            if known is None or answer not in {"granted", "denied"}:
+            if known is None or not PSEUDONYM.fullmatch(known[1]) or answer not in {"granted", "denied"}:
                 log.warning("consent message refused", expected="granted | denied")
                 continue
             await self._on_consent(*known, answer == "granted")

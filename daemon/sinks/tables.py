@@ -108,8 +108,8 @@ class TablesSink:
         self._metadata = metadata
         self._seconds = _Table(SECONDS_SCHEMA)
         self._group = _Table(GROUP_SCHEMA)
-        self._events = (folder / "events.jsonl").open("wb")
-        self._tiles = (folder / "tiles.jsonl").open("wb")
+        self._events = (folder / "events.jsonl").open("wb", buffering=0)
+        self._tiles = (folder / "tiles.jsonl").open("wb", buffering=0)
         self._n_events = 0
         self.participants: list[str] = []
         self.n_readings = 0

@@ -8,6 +8,7 @@ frames need no special case, and a still stretch counts as seen, but for no long
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from typing import Self
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from daemon.errors import SourceError
 from pipeline.types import U8, Frame
@@ -31,7 +34,7 @@ BACK_MAX_S = 0.5
 GAP_MAX_S = 3600.0
 """Timestamps that step back or ahead by more than this have been set anew: time goes on from the picture before."""
 MISSING_MAX_S = 2.0
-"""A file whose pictures end this much before its own duration has lost its end; sound may be a little longer."""
+"""A file whose pictures end this much before it says they do has lost its end."""
 FINGERPRINT_BYTES = 1 << 20
 
 
@@ -43,6 +46,9 @@ class Recording:
     fingerprint: str
     """Hexadecimal SHA-256 of size, beginning and end: the same recording, whatever it is called."""
     duration_s: float | None
+    """For progress bars; of the whole file, where the video's own is not known."""
+    video_s: float | None
+    """From the first picture to the end of the last, where the file says so."""
     width: int
     height: int
     fps: float
@@ -72,15 +78,14 @@ def probe(path: Path) -> Recording:
         SourceError: It is missing, unreadable, empty, no video, or has sound only.
     """
     with _open(path) as container:
-        stream = container.streams.video[0]
-        duration = container.duration / av.time_base if container.duration else None
-        if stream.duration and stream.time_base:
-            duration = float(stream.duration * stream.time_base)
+        stream = _moving_pictures(container)
+        video_s = _video_s(stream)
         fps = stream.average_rate or stream.guessed_rate
         return Recording(
             path=path,
             fingerprint=_fingerprint(path),
-            duration_s=duration,
+            duration_s=video_s or (container.duration / av.time_base if container.duration else None),
+            video_s=video_s,
             width=stream.width,
             height=stream.height,
             fps=float(fps) if fps else FALLBACK_FPS,
@@ -147,7 +152,7 @@ def _pictures(recording: Recording, tally: Tally) -> Iterator[tuple[VideoFrame, 
     period_s = 1 / recording.fps
     last_s = -period_s
     with _open(recording.path) as container:
-        stream = container.streams.video[0]
+        stream = _moving_pictures(container)
         stream.thread_type = "AUTO"
         for picture in _decode(container, stream.index, tally):
             tally.n_decoded += 1
@@ -168,8 +173,8 @@ def _pictures(recording: Recording, tally: Tally) -> Iterator[tuple[VideoFrame, 
             yield picture, time_s, float(stream.codec_context.sample_aspect_ratio or 1)
     if tally.problem is None and tally.n_decoded == 0:
         tally.problem = "no picture could be decoded"
-    if tally.problem is None and recording.duration_s and tally.end_s < recording.duration_s - MISSING_MAX_S:
-        tally.problem = f"the file ends after {tally.end_s:.1f} s of {recording.duration_s:.1f} s"
+    if tally.problem is None and recording.video_s and tally.end_s < recording.video_s - MISSING_MAX_S:
+        tally.problem = f"the file ends after {tally.end_s:.1f} s of {recording.video_s:.1f} s"
 
 
 def _decode(container: av.container.InputContainer, index: int, tally: Tally) -> Iterator[VideoFrame]:
@@ -200,13 +205,12 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
     Raises:
         SourceError: It is missing, unreadable, empty, no video, or has sound only.
     """
-    if path.is_dir():
-        msg = f"{path}: is a folder; give a video file"
-        raise SourceError(msg)
     try:
-        empty = path.stat().st_size == 0
-        with path.open("rb"):
-            pass
+        with path.open("rb") as file:
+            empty = file.seek(0, os.SEEK_END) == 0
+    except IsADirectoryError as error:
+        msg = f"{path}: is a folder; give a video file"
+        raise SourceError(msg) from error
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise SourceError(msg) from error
@@ -214,15 +218,41 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
         msg = f"{path}: is empty (0 bytes); record it again or copy it again"
         raise SourceError(msg)
     try:
-        container = av.open(os.fspath(path), mode="r")
+        container = av.open(os.fspath(path), mode="r", metadata_errors="ignore")
     except FFmpegError as error:
         msg = f"{path}: is not a video that can be read ({_reason(error)})"
         raise SourceError(msg) from error
     with container:
-        if not container.streams.video:
-            msg = f"{path}: has no video track, only {', '.join(sorted({s.type for s in container.streams})) or 'nothing'}"
+        if not any(map(_moves, container.streams.video)):
+            others = sorted({s.type for s in container.streams if s.type != "video"})
+            msg = f"{path}: has no video track, only {', '.join(others) or 'nothing'}"
             raise SourceError(msg)
         yield container
+
+
+def _moves(stream: VideoStream) -> bool:
+    """Whether a stream is a video, and not the cover picture of a song."""
+    return not stream.disposition & Disposition.attached_pic
+
+
+def _moving_pictures(container: av.container.InputContainer) -> VideoStream:
+    """The first video of a container that `_open` has let through."""
+    return next(filter(_moves, container.streams.video))
+
+
+def _video_s(stream: VideoStream) -> float | None:
+    """Seconds from the first picture to the end of the last, where the container says so of this very stream.
+
+    Matroska has it in a tag, counted from the beginning of the file. The duration of a whole file is no measure: sound
+    may begin earlier and end later.
+    """
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if match is None or stream.start_time is None or not stream.time_base:
+        return None
+    hours, minutes, seconds = match.groups()
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds) - float(stream.start_time * stream.time_base)
 
 
 def _reason(error: FFmpegError) -> str:

@@ -81,7 +81,7 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 
 def test_command_line_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each wins over the next, key by key."""
-    path = written(tmp_path, "mqtt: {port: 1, host: file, root: file}\n")
+    path = written(tmp_path, "mqtt: {broker: external, port: 1, host: file, root: file}\n")
     monkeypatch.setenv("ATTUNED_MQTT__PORT", "2")
     monkeypatch.setenv("ATTUNED_MQTT__HOST", "environment")
     mqtt = load_settings(path, overrides={"mqtt": {"port": 3}}).mqtt
@@ -98,6 +98,18 @@ def test_misspelt_variables_are_mistakes(monkeypatch: pytest.MonkeyPatch) -> Non
     first, second = caught.value.mistakes
     assert "environment: ATTUNED_MQTTT__PORT: no such setting" in first
     assert second.startswith("environment: ATTUNED_HTTP__PORT: http.port: ")
+
+
+def test_a_section_as_one_variable_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sections are set key by key; anything else is one line, not a traceback."""
+    monkeypatch.setenv("ATTUNED_MQTT", "foo")
+    with pytest.raises(ConfigError, match="ATTUNED_MQTT__PORT"):
+        load_settings()
+
+
+def test_the_embedded_broker_is_for_this_machine_alone(tmp_path: Path) -> None:
+    """It asks nobody who they are, so it does not listen where others could come."""
+    assert "embedded broker" in mistakes(written(tmp_path, "mqtt: {host: 0.0.0.0}\n"))[0]
 
 
 def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import structlog
 import typer
 
 from config.errors import ConfigError
+from config.settings import load_settings
 from daemon.cli import one_line_errors
 from daemon.doctor import examine
 from daemon.errors import FailedError, SourceError
@@ -72,7 +73,7 @@ def test_doctor_tells_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     """A state folder that cannot be written is a finding with its remedy, not an error."""
     (tmp_path / "attuned").write_text("a file where a folder should be")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    findings = {finding.what: finding for finding in examine()}
+    findings = {finding.what: finding for finding in examine(load_settings())}
     assert not findings["state folder"].ok
     assert "set state_dir" in findings["state folder"].detail
     assert findings["expression models"].ok

@@ -48,8 +48,9 @@ def test_a_variable_frame_rate_shows_what_a_player_shows(tmp_path: Path) -> None
 def test_time_counts_from_the_first_picture(tmp_path: Path) -> None:
     """A file whose first picture is at 7.3 s begins at 0."""
     times = [Fraction(73, 10) + Fraction(i, 5) for i in range(6)]
-    found, _ = frames(write_video(tmp_path / "v.mkv", [30] * 6, times=times))
+    found, tally = frames(write_video(tmp_path / "v.mkv", [30] * 6, times=times))
     assert [frame.time_s for frame in found] == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert tally.problem is None
 
 
 def test_missing_timestamps_are_counted_up(tmp_path: Path) -> None:
@@ -175,6 +176,41 @@ def test_what_is_no_video_is_told_in_one_line(tmp_path: Path, make: object, mess
     with pytest.raises(SourceError, match=message) as caught:
         probe(path)
     assert "\n" not in str(caught.value)
+
+
+def test_sound_that_is_longer_than_the_pictures_is_no_break(tmp_path: Path) -> None:
+    """A Matroska file whose sound goes on for five seconds has all its pictures."""
+    path = tmp_path / "v.mkv"
+    inputs = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=5:duration=2", "-f", "lavfi", "-i", "sine=duration=7"]
+    subprocess.run(["ffmpeg", "-loglevel", "error", *inputs, path], check=True)
+    assert frames(path)[1].problem is None
+
+
+def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
+    """The picture of a song is not taken for a recording of one picture."""
+    cover, song = tmp_path / "c.png", tmp_path / "s.m4a"
+    subprocess.run(
+        ["ffmpeg", "-loglevel", "error", *["-f", "lavfi", "-i", "testsrc=size=64x64", "-frames:v", "1"], cover],
+        check=True,
+    )
+    inputs = ["-f", "lavfi", "-i", "sine=duration=2", "-i", cover]
+    kept = ["-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic"]
+    subprocess.run(["ffmpeg", "-loglevel", "error", *inputs, *kept, song], check=True)
+    with pytest.raises(SourceError, match="has no video track, only audio"):
+        probe(song)
+
+
+def test_a_title_in_another_encoding_is_let_be(tmp_path: Path) -> None:
+    """Bytes in the metadata that are no UTF-8 do not keep a file from being read."""
+    path = write_video(tmp_path / "v.avi", [30] * 10, metadata={"title": "xxxxxxxx"})
+    path.write_bytes(path.read_bytes().replace(b"xxxxxxxx", b"M\xfcller\xe9\xe9"))
+    assert len(frames(path)[0]) == 2
+
+
+def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+    """What the system cannot even look up is one line like any other."""
+    with pytest.raises(SourceError, match="cannot be read: File name too long"):
+        probe(tmp_path / ("x" * 300))
 
 
 def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from builders import p
+from builders import grid, p, wall
 from videos import run, write_video
 
 from daemon.consent import ConsentGate
@@ -200,6 +200,45 @@ def test_consent_takes_effect_at_once(video: Path) -> None:
     assert states == ["granted", "denied"]
 
 
+def test_a_reflow_closes_consent() -> None:
+    """Ids follow places: who was granted, or denied, may sit elsewhere now, so nobody is read until they agree again."""
+    gate = ConsentGate("required")
+    gate.set("a", granted=True)
+    assert gate.fail_closed(["a", "b"]) == ["a"]
+    assert not gate.allows("a")
+    declared = ConsentGate("declared")
+    assert declared.fail_closed(["a", "b"]) == []
+    declared.set("a", granted=False)
+    assert declared.fail_closed(["a", "b"]) == ["b"]
+    assert not declared.allows("a")
+
+
+def test_a_new_layout_is_a_reflow(tmp_path: Path) -> None:
+    """When the grid changes in the middle of a call, whoever had agreed is asked again, and says so as an event."""
+    path = tmp_path / "v.mp4"
+    two, four = wall((204, 344), grid(2, 1)), wall((204, 344), grid(2, 2))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.bit_rate = 344, 204, 8_000_000
+        for i in range(45):
+            picture = av.VideoFrame.from_ndarray(two if i < 15 else four, format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+    async def during(session: Session, task: asyncio.Task[None]) -> None:
+        while not session.participants:
+            await asyncio.sleep(0.01)
+        for participant in session.participants:
+            await session.set_consent(participant, granted=True)
+        await task
+
+    _, kept = play(path, consent="required", paced=True, during=during)
+    states = [event.data["state"] for event in kept.told if event.kind == "consent_changed"]
+    assert states == ["granted", "granted", "required", "required"]
+    assert kept.seconds[1].readings[0].arms.n_frames == 5
+    assert {reading.arms.n_frames for reading in kept.seconds[-1].readings} == {0}
+
+
 def test_a_stopped_session_gives_out_what_it_has(video: Path) -> None:
     """Cancelled in the middle, the open second and the end still go out."""
 
@@ -269,6 +308,45 @@ def test_a_cancelled_read_leaves_nothing_running(video: Path) -> None:
 
     play(video, during=during, tracker=Careful)
     assert seen == [False]
+
+
+def test_a_failing_tracker_waits_for_the_others(tmp_path: Path) -> None:
+    """Of two faces read at once one fails at once: the other's tracker is closed when it is done, not before."""
+    closed_busy = []
+
+    class Pair(Tracker):
+        """The first fails, the second takes its time."""
+
+        made = 0
+
+        def __init__(self) -> None:
+            Pair.made += 1
+            self.number, self.busy = Pair.made, False
+
+        def find(self, image: U8) -> Faces:
+            """Fails or sleeps."""
+            if self.number == 1:
+                raise ZeroDivisionError
+            self.busy = True
+            time.sleep(0.5)
+            self.busy = False
+            return super().find(image)
+
+        def close(self) -> None:
+            """Notes whether it was in use."""
+            closed_busy.append(self.busy)
+
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.bit_rate = 344, 106, 8_000_000
+        for _ in range(5):
+            picture = av.VideoFrame.from_ndarray(wall((106, 344), grid(2, 1)), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with pytest.raises(ZeroDivisionError):
+        play(path, tracker=Pair)
+    assert closed_busy == [False, False]
 
 
 def test_a_bug_is_no_ordinary_end(video: Path) -> None:

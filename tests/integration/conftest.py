@@ -57,7 +57,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def attuned(environment: dict[str, str], tmp_path: Path) -> Attuned:
     """Runs the command to its end."""
 
-    def run(*arguments: object, timeout: float = 50, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "daemon", *map(str, arguments)],
             capture_output=True,

@@ -1,7 +1,6 @@
 """`attuned analyze` and the other commands, as a user meets them."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -21,6 +20,7 @@ from daemon.demo.call import agreement
 from pipeline.emotions import EMOTIONS
 from pipeline.gallery import iou
 
+pytestmark = pytest.mark.timeout(240)
 OUTPUTS = ["events.jsonl", "group.parquet", "report.html", "seconds.parquet", "summary.json", "tiles.jsonl"]
 
 
@@ -112,8 +112,7 @@ def test_tables_hold_what_the_contract_says(attuned, short_call, tmp_path) -> No
 
 def test_the_same_recording_twice_gives_the_same_bytes(attuned, short_call, tmp_path) -> None:  # noqa: ANN001
     """Every file, byte by byte, but for the report's creation time; also under another name."""
-    renamed = tmp_path / "elsewhere" / "short.mp4"
-    renamed.parent.mkdir()
+    renamed = tmp_path / "another name.mp4"
     shutil.copy(short_call.path, renamed)
     for path, out in ((short_call.path, "one"), (renamed, "two")):
         assert attuned("analyze", path, "--out", out).returncode == 0
@@ -134,7 +133,7 @@ def test_a_real_meeting_is_split_into_its_people(attuned, dev_data, tmp_path) ->
         assert all(iou(tuple(tile["xyxy"]), rect) >= 0.8 for tile, rect in zip(tiles, rects, strict=True))
     seconds = pl.read_parquet(tmp_path / "out" / "seconds.parquet")
     assert seconds["participant"].n_unique() == 4
-    assert set(seconds["n_frames"]) <= {4, 5}
+    assert set(seconds["n_frames"]) == {5}
     assert seconds.group_by("participant").agg(pl.col("coverage").mean())["coverage"].min() >= 0.9
 
 
@@ -188,42 +187,40 @@ def test_a_recording_that_breaks_off_is_partial(attuned, tmp_path) -> None:  # n
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == OUTPUTS
 
 
-def test_ctrl_c_keeps_what_was_read(start_attuned, demo_call, tmp_path) -> None:  # noqa: ANN001
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_analysis_keeps_what_was_read(start_attuned, demo_call, tmp_path, how) -> None:  # noqa: ANN001
     """Exit code 1, tables up to there, marked partial."""
     process = start_attuned("analyze", demo_call.path, "--out", "out")
     tiles = tmp_path / "out" / "tiles.jsonl"
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "out" / "summary.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    deadline = time.monotonic() + 60
+    while not (tiles.exists() and tiles.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(how)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1, stderr
     assert "Traceback" not in stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["partial"]
+    assert (summary["partial"], summary["reason"]) == (True, "stopped")
     assert len(tiles.read_text().splitlines()) == summary["seconds"] < 30
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == OUTPUTS
 
 
-def test_a_full_disk_keeps_what_there_is(attuned, short_call, tmp_path) -> None:  # noqa: ANN001
+@pytest.mark.parametrize("limit", [4_000, 200_000], ids=["no room for the tables", "no room for the report"])
+def test_a_full_disk_keeps_what_there_is(environment, short_call, tmp_path, limit) -> None:  # noqa: ANN001
     """One line and exit code 1 wherever it happens; the summary never says that all is there."""
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", small], check=False).returncode:
-        if os.environ.get("CI"):
-            pytest.fail("a small tmpfs is needed in CI; run as root")
-        pytest.skip("a small tmpfs can be mounted by root only")
-    try:
-        for kilobytes in (24, 60, 200):
-            subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", small], check=True)
-            done = attuned("analyze", short_call.path, "--out", small / str(kilobytes))
-            assert done.returncode == 1
-            assert "cannot be written" in one_line(done)
-            assert json.loads((small / str(kilobytes) / "summary.json").read_text())["partial"]
-            assert not list((small / str(kilobytes)).glob("*.part"))
-            shutil.rmtree(small / str(kilobytes))
-    finally:
-        subprocess.run(["umount", small], check=True)
+    done = subprocess.run(
+        ["prlimit", f"--fsize={limit}", sys.executable, "-m", "daemon", "analyze", short_call.path, "--out", "out"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "cannot be written" in one_line(done)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["partial"]
+    assert not list((tmp_path / "out").glob("*.part"))
 
 
 def test_a_reader_that_goes_away_ends_the_call(attuned, environment, demo_call, tmp_path) -> None:  # noqa: ANN001
@@ -278,10 +275,22 @@ def test_a_folder_with_other_content_is_refused(attuned, short_call, tmp_path) -
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
 
 
+def test_force_touches_nothing_before_all_inputs_are_good(attuned, short_call, tmp_path) -> None:  # noqa: ANN001
+    """One unusable video among several: what an earlier run wrote is still there."""
+    (tmp_path / "good.mp4").symlink_to(short_call.path)
+    text_file(tmp_path / "bad.mp4")
+    old = tmp_path / "out" / "good" / "seconds.parquet"
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    assert attuned("analyze", "good.mp4", "bad.mp4", "--out", "out", "--force").returncode == 2
+    assert old.read_text() == "old"
+
+
 BAD_OPTIONS = {
     "workplace": (["--purpose", "workplace"], "workplace is refused"),
     "other purpose": (["--purpose", "fun"], "give one of research"),
     "consent": (["--consent", "maybe"], "give `required` or `declared`"),
+    "nobody to ask": (["--consent", "required"], "nobody in a recording can agree"),
     "start": (["--start", "yesterday"], "give a date and time"),
     "config": (["--config", "none.yaml"], "cannot be read"),
 }

@@ -3,17 +3,24 @@
 import asyncio
 import json
 import signal
+import sqlite3
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
 from videos import run
 
+from daemon.broker import free_port
+from daemon.sources.file import probe
 from pipeline.emotions import EMOTIONS
+from pipeline.identity import pseudonym
 
+pytestmark = pytest.mark.timeout(240)
 OPEN = "allow_anonymous true"
 CLOSED = "allow_anonymous false"
 
@@ -21,7 +28,7 @@ CLOSED = "allow_anonymous false"
 async def listen(port: int, until: Callable[[str, bytes], bool]) -> list[tuple[str, bytes, bool]]:
     """Every message of attuned, in order, until one says stop; (topic, payload, retained)."""
     heard = []
-    async with asyncio.timeout(50), aiomqtt.Client("127.0.0.1", port) as client:
+    async with asyncio.timeout(120), aiomqtt.Client("127.0.0.1", port) as client:
         await client.subscribe("attuned/#", qos=1)
         async for message in client.messages:
             heard.append((str(message.topic), message.payload, message.retain))
@@ -75,8 +82,16 @@ def test_a_subscriber_gets_everything_without_a_gap(mosquitto, start_attuned, sh
     assert len([topic for topic in payloads if topic.endswith("/model")]) == 4
 
 
-def test_events_survive_a_broker_that_goes_away(mosquitto, start_attuned, short_call) -> None:  # noqa: ANN001
-    """Killed in the middle and started again: every event arrives, in order, and none is missing."""
+def stored(tmp_path: Path) -> list[dict[str, Any]]:
+    """Events that wait in the outbox."""
+    path = tmp_path / "state" / "attuned" / "outbox.sqlite"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        return [json.loads(row[0]) for row in db.execute("SELECT payload FROM messages ORDER BY id")]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["until the end", "killed"])
+def test_events_survive_without_a_broker(mosquitto, start_attuned, demo_call, short_call, tmp_path, killed) -> None:  # noqa: ANN001
+    """The broker dies, events happen, attuned ends or is killed: the next run delivers all, once more from no gap."""
     broker = mosquitto(OPEN)
 
     def all_joined(topic: str, payload: bytes) -> bool:
@@ -86,16 +101,48 @@ def test_events_survive_a_broker_that_goes_away(mosquitto, start_attuned, short_
     async def main() -> list[tuple[str, bytes, bool]]:
         first = asyncio.create_task(listen(broker.port, all_joined))
         await asyncio.sleep(0.3)
-        start_attuned("join", short_call.path, "--name", "t", **broker.variables())
+        call = demo_call if killed else short_call
+        process = start_attuned("join", call.path, "--name", "t", **broker.variables())
         before = await first
         broker.stop()
-        await asyncio.sleep(1)
+        if killed:
+            while not await asyncio.to_thread(stored, tmp_path):
+                await asyncio.sleep(0.1)
+            process.kill()
+        code = await asyncio.to_thread(process.wait, 60)
+        assert code == (-signal.SIGKILL if killed else 1)
+        waiting = stored(tmp_path)
+        assert ("change" if killed else "session_ended") in {row["kind"] for row in waiting}
         broker.start()
-        return before + await listen(broker.port, is_offline)
+        listening = asyncio.create_task(listen(broker.port, is_offline))
+        await asyncio.sleep(0.3)
+        start_attuned("join", short_call.path, "--name", "t", **broker.variables())
+        return before + await listening
 
-    events = {row["seq"]: row["kind"] for row in by_topic(run(main()))["attuned/local/session/t/event"]}
-    assert list(range(len(events))) == sorted(events)
-    assert (events[0], events[max(events)]) == ("session_started", "session_ended")
+    events = by_topic(run(main()))["attuned/local/session/t/event"]
+    assert [row["seq"] for row in events] == list(range(len(events)))
+    assert events[-1]["kind"] == "session_ended"
+    assert stored(tmp_path) == []
+
+
+def test_the_embedded_broker_serves_to_the_end(start_attuned, short_call, tmp_path) -> None:  # noqa: ANN001
+    """A subscriber of QoS 1 hears everything, the goodbye too, and the process ends."""
+    port = free_port("127.0.0.1", 22000)
+
+    async def main() -> tuple[list[tuple[str, bytes, bool]], int]:
+        process = start_attuned("join", short_call.path, "--name", "t", ATTUNED_MQTT__PORT=str(port))
+        while True:
+            try:
+                heard = await listen(port, is_offline)
+            except aiomqtt.MqttError:
+                await asyncio.sleep(0.2)
+                continue
+            return heard, await asyncio.to_thread(process.wait, 30)
+
+    heard, code = run(main())
+    assert code == 0
+    events = by_topic(heard)["attuned/local/session/t/event"]
+    assert events[-1]["kind"] == "session_ended"
 
 
 @pytest.mark.parametrize(
@@ -129,12 +176,34 @@ def test_consent_arrives_by_topic(mosquitto, start_attuned, short_call) -> None:
         granted.append(who)
         async with aiomqtt.Client("127.0.0.1", broker.port) as client:
             await client.publish(f"attuned/local/session/t/participant/{who}/consent/set", b"maybe", qos=1)
+            await client.publish("attuned/local/session/t/participant/Anna Mueller/consent/set", b"granted", qos=1)
             await client.publish(f"attuned/local/session/t/participant/{who}/consent/set", b"granted", qos=1)
         return await listening
 
     heard = [row for row in run(main()) if not row[0].endswith("/set")]
     read = {row["participant"] for rows in by_topic(heard).values() for row in rows if row.get("n_frames")}
     assert set(granted) == read
+
+
+def test_consent_denied_beforehand_holds(mosquitto, start_attuned, short_call) -> None:  # noqa: ANN001
+    """A retained `denied` that was there before the session began keeps that person unread from the first frame."""
+    broker = mosquitto(OPEN)
+    who = pseudonym(probe(short_call.path).fingerprint, 1)
+
+    async def main() -> list[tuple[str, bytes, bool]]:
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            await client.publish(
+                f"attuned/local/session/t/participant/{who}/consent/set", b"denied", qos=1, retain=True
+            )
+        listening = asyncio.create_task(listen(broker.port, is_offline))
+        await asyncio.sleep(0.3)
+        start_attuned("join", short_call.path, "--name", "t", **broker.variables())
+        return await listening
+
+    heard = [row for row in run(main()) if not row[0].endswith("/set")]
+    rows = [row for rows in by_topic(heard).values() for row in rows if "n_frames" in row]
+    assert {row["n_frames"] for row in rows if row["participant"] == who} == {0}
+    assert {row["participant"] for row in rows if row["n_frames"]} == {row["participant"] for row in rows} - {who}
 
 
 def test_ctrl_c_ends_a_session_and_says_goodbye(mosquitto, start_attuned, environment, short_call) -> None:  # noqa: ANN001

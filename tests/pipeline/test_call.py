@@ -56,7 +56,22 @@ def test_changes_of_most_are_the_groups() -> None:
     seconds = play(Call(), 14, {"a": series, "b": series})
     changes = [(second.second, event) for second in seconds for event in second.events if event.kind == "change"]
     [(told, event)] = changes
-    assert (told, event.time_s, event.data["scope"], event.participants) == (10, 6.0, "group", ("a", "b"))
+    assert (told, event.time_s, event.data["scope"], event.participants) == (12, 6.0, "group", ("a", "b"))
+
+
+def test_who_looks_away_for_a_moment_still_counts() -> None:
+    """Three change together; two of them have no face in the second in which that is settled: it was the group."""
+    call, closed = Call(), []
+    series = [HAPPY] * 6 + [SAD] * 8
+    for slot in range(5 * 14):
+        time_s = slot / 5
+        closed += call.advance(time_s)
+        call.look(time_s, (*PAIR, ("c", C)))
+        for who in "abc" if int(time_s) != 12 else "c":
+            call.add(face(who, time_s, series[int(time_s)]))
+    last, waiting = call.finish(14.0)
+    told = [event for second in closed + last for event in second.events if event.kind == "change"] + list(waiting)
+    assert [(event.data["scope"], event.participants) for event in told] == [("group", ("a", "b", "c"))]
 
 
 def test_a_change_at_the_very_end_is_told_too() -> None:

@@ -80,7 +80,7 @@ def test_most_members_within_two_seconds_are_a_group_change() -> None:
     scopes = ChangeScopes()
     scopes.add([change("a", 10), change("c", 12)])
     scopes.add([change("b", 11)])
-    [event] = scopes.settle(14, "abcd")
+    [event] = scopes.settle(16, "abcd")
     assert (event.kind, event.time_s, event.participants) == ("change", 10.0, ("a", "b", "c"))
     assert event.data == {"scope": "group", "from": "neutral", "to": "happiness", "distance": 1.0}
     assert scopes.settle(20, "abcd") == []
@@ -114,11 +114,11 @@ def test_more_than_two_seconds_apart_are_apart() -> None:
 
 
 def test_a_change_waits_until_all_that_could_join_it_are_known() -> None:
-    """Onset 10: another at 12 is confirmed at 14 at the latest, so it is told at 14 and not at 13."""
+    """Onset 10: one at 12 may have company at 14, confirmed at 16, so it is told at 16 and not at 15."""
     scopes = ChangeScopes()
     scopes.add([change("a", 10)])
-    assert scopes.settle(13, "ab") == []
-    assert [event.data["scope"] for event in scopes.settle(14, "ab")] == ["individual"]
+    assert scopes.settle(15, "ab") == []
+    assert [event.data["scope"] for event in scopes.settle(16, "ab")] == ["individual"]
 
 
 def test_who_is_not_engaged_does_not_make_a_group() -> None:
@@ -142,3 +142,18 @@ def test_the_group_event_is_the_mean_of_its_members() -> None:
     """Two members go to happiness, one to sadness: 2/3 happiness is the top, 1 away from neutral."""
     event = change_event("group", {"c": change("c", 9, SAD), "a": change("a", 8), "b": change("b", 10)})
     assert (event.data["to"], event.data["distance"], event.time_s) == ("happiness", 1.0, 8.0)
+
+
+def test_the_company_may_be_on_both_sides() -> None:
+    """10, 12 and 14 of four: the one at 12 has both others within 2 s, so all three are one group-wise event."""
+    scopes = ChangeScopes()
+    scopes.add([change("a", 10), change("b", 12), change("c", 14)])
+    [event] = scopes.settle(16, "abcd")
+    assert (event.data["scope"], event.participants) == ("group", ("a", "b", "c"))
+
+
+def test_an_outsider_who_was_first_stays_alone() -> None:
+    """Somebody who is not engaged changes first: the group's change is the group's, theirs is their own."""
+    scopes = ChangeScopes()
+    scopes.add([change("x", 10), change("a", 11), change("b", 11)])
+    assert [event.data["scope"] for event in scopes.finish("ab")] == ["group", "individual"]

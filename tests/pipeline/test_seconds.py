@@ -71,6 +71,14 @@ def test_the_last_second_expects_only_what_the_recording_holds() -> None:
     assert [(second, readings[0].coverage) for second, readings in seconds.finish(1.4)] == [(0, 1.0), (1, 1.0)]
 
 
+def test_rates_that_do_not_divide_a_second() -> None:
+    """At 2.5 per second the instants are 0, 0.4, 0.8 | 1.2, 1.6 | 2.0, …: three and two frames are all there are."""
+    seconds = SecondAggregator(rate_hz=2.5)
+    for k in range(5):
+        seconds.add(face("a", k / 2.5, p()))
+    assert [(r.n_frames, r.coverage) for _, (r,) in seconds.finish(2.0)] == [(3, 1.0), (2, 1.0)]
+
+
 READINGS = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 24), st.floats(0.05, 1), st.integers(0, 6)), max_size=40
 )
