@@ -39,7 +39,7 @@ train: .venv/dev
 
 .PHONY: libraries
 libraries:
-	@sh scripts/system.sh libgl1 libglib2.0-0
+	@PYTHON=$(PYTHON) sh scripts/system.sh libgl1 libglib2.0-0 python3-venv
 
 system:
 	@sh scripts/system.sh $(SYSTEM)

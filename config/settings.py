@@ -106,7 +106,7 @@ class MqttSection(_Section):
 
     broker: Literal["embedded", "external"] = "embedded"
     """`embedded` starts a broker inside the process, bound to `host`; `external` connects to one."""
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", pattern=r"^[^\s\x00]+$")
     port: int = Field(1883, ge=1, le=65535)
     root: str = Field("attuned", pattern=r"^[^/+#\s]+$")
     """First level of every topic."""
@@ -280,7 +280,13 @@ def load_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
 def find_config(working_folder: Path, config_home: Path) -> Path | None:
     """`./attuned.yaml` or `$XDG_CONFIG_HOME/attuned/attuned.yaml`, the first that is there."""
     candidates = (working_folder / "attuned.yaml", config_home / "attuned" / "attuned.yaml")
-    return next((path for path in candidates if path.is_file()), None)
+    for path in candidates:
+        try:
+            if path.is_file():
+                return path
+        except OSError:  # a home that may not be looked into has no configuration for us
+            continue
+    return None
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
@@ -293,6 +299,9 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigError([f"{path}: is not UTF-8 text"]) from error
     try:
         values = yaml.safe_load(text)
+        _lines(text)
+    except RecursionError as error:
+        raise ConfigError([f"{path}: is nested without end; write settings as `key: value`"]) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""

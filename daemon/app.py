@@ -182,7 +182,7 @@ def make_reader(settings: Settings, models: ExpressionModels, observe: Observer)
 def state_folder(settings: Settings) -> Path:
     """`state_dir`, else `$XDG_STATE_HOME/attuned`."""
     if settings.state_dir is not None:
-        return settings.state_dir
+        return settings.state_dir.expanduser()
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "attuned"
 
@@ -197,8 +197,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
-    except OSError as error:
-        msg = f"state_dir {folder}: cannot be written ({error.strerror}); set state_dir to a folder that can"
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        msg = f"state_dir {folder}: cannot be written ({why}); set state_dir to a folder that can"
         raise UnusableInputError(msg) from error
     with lock:
         try:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from config.errors import ConfigError
 from config.settings import SESSION_NAME, Consent, Purpose, Settings, check_purpose, find_config, load_settings
-from daemon.errors import AttunedError, FailedError, UnusableInputError
+from daemon.errors import AttunedError, FailedError, SourceError, UnusableInputError
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -46,7 +46,8 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(config_app, name="config")
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("-c", "--config", help="Settings; default ./attuned.yaml, where there is one.")
+    Path | None,
+    typer.Option("-c", "--config", help="Settings; default ./attuned.yaml, where there is one.", readable=False),
 ]
 PurposeOption = Annotated[str | None, typer.Option(help=f"Why: {', '.join(PURPOSES)}.")]
 ConsentOption = Annotated[
@@ -152,11 +153,12 @@ def moment(value: str | None) -> datetime | None:
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
-    """Runs the one event loop of a command; SIGTERM is as good as Ctrl-C."""
+    """Runs the one event loop of a command; SIGTERM and a closed terminal are as good as Ctrl-C."""
 
     async def until_terminated() -> T:
         task = asyncio.ensure_future(main)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return await task
 
     try:
@@ -199,8 +201,12 @@ def demo(
 @app.command()
 @one_line_errors
 def analyze(
-    videos: Annotated[list[Path], typer.Argument(help="Recordings; any container and codec that FFmpeg reads.")],
-    out: Annotated[Path, typer.Option(help="Folder for the outputs; several videos get a folder each.")],
+    videos: Annotated[
+        list[Path], typer.Argument(help="Recordings; any container and codec that FFmpeg reads.", readable=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the outputs; several videos get a folder each.", readable=False)
+    ],
     purpose: PurposeOption = None,
     consent: ConsentOption = None,
     start: StartOption = None,
@@ -259,6 +265,9 @@ def analyze(
             progress.update(
                 task, total=summary["recording"]["duration_s"], completed=summary["recording"]["duration_s"]
             )
+            if not summary["counts"]["pictures_decoded"]:
+                msg = f"{recording.path}: no picture in it can be decoded; record it again or copy it again"
+                raise SourceError(msg)
             for warning in summary["warnings"]:
                 progress.console.print(
                     f"attuned: warning: {recording.path}: {warning}", highlight=False, soft_wrap=True
@@ -388,4 +397,11 @@ def config_check(file: Annotated[Path, typer.Argument(help="A YAML file with set
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us, as some service managers do
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (for good)
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("attuned: stopped", file=sys.stderr)
+        sys.exit(1)

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
@@ -98,9 +99,10 @@ class FaceReader:
         try:
             return await asyncio.shield(asyncio.gather(*futures))
         finally:
-            # A thread cannot be cancelled, and what it uses must not be closed under it.
-            if futures:
-                await asyncio.wait(futures)
+            # A thread cannot be cancelled, and what it uses must not be closed under it, however often one asks.
+            while not all(future.done() for future in futures):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait(futures)
 
     def _timed(self, stage: str, predict: Callable[[A], Expressions], faces: A) -> Expressions:
         """One model on all faces of a frame."""

@@ -155,7 +155,8 @@ class Session:
 
     async def set_consent(self, participant: str, *, granted: bool) -> None:
         """Takes effect with the next frame; fewer than one second."""
-        if self._consent.set(participant, granted=granted):
+        changed = self._consent.set(participant, granted=granted)
+        if changed and participant in self.participants:
             await self._tell_consent(participant, "granted" if granted else "denied")
 
     async def _all_frames(self, on_frame: Callable[[float], None]) -> None:

@@ -62,6 +62,9 @@ def read_manifest(folder: Path = WEIGHTS) -> Mapping[str, ModelEntry]:
     except FileNotFoundError:
         msg = f"{path} is missing; reinstall attuned, or train the models with `make train`"
         raise ModelError(msg) from None
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}); reinstall attuned"
+        raise ModelError(msg) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"{path} is damaged ({error}); reinstall attuned"
         raise ModelError(msg) from None

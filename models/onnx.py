@@ -89,6 +89,9 @@ class ExpressionSession:
         except FileNotFoundError:
             msg = f"{self._path} is missing; reinstall attuned, or train the models with `make train`"
             raise ModelError(msg) from None
+        except OSError as error:
+            msg = f"{self._path} cannot be read ({error.strerror}); reinstall attuned"
+            raise ModelError(msg) from None
         found = hashlib.sha256(content).hexdigest()
         if found != self._entry.sha256:
             msg = (

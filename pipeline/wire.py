@@ -47,6 +47,7 @@ EVENT_KINDS: Final = frozenset(
     ]
 )
 N_DIGITS = 6
+YEARS: Final = range(1900, 3000)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -142,9 +143,12 @@ def parse_time(text: str) -> datetime:
     """A moment from RFC 3339 text; without a zone it is UTC.
 
     Raises:
-        ValueError: The text is no date and time.
+        ValueError: The text is no date and time, or not one at which anybody recorded a video.
     """
     moment = datetime.fromisoformat(text)
+    if moment.year not in YEARS:
+        msg = f"year: expected {YEARS[0]} to {YEARS[-1]}, got {moment.year}"
+        raise ValueError(msg)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -8,6 +8,7 @@ for package in "$@"; do
         ffmpeg) command -v ffmpeg >/dev/null || missing="$missing $package" ;;
         mosquitto) command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing $package" ;;
         libgl1) ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' || missing="$missing $package" ;;
+        python3-venv) "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing $package" ;;
         libglib2.0-0) ldconfig -p 2>/dev/null | grep -q 'libglib-2\.0\.so\.0' || missing="$missing $package" ;;
         *) echo "scripts/system.sh: does not know $package" >&2; exit 2 ;;
     esac

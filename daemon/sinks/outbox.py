@@ -84,7 +84,7 @@ class Outbox:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except (sqlite3.Error, OSError) as error:
-            msg = f"{self._path}: the outbox cannot be written ({error}); free the disk, or set state_dir"
+            msg = f"{self._path}: the outbox cannot be written ({error}); free the disk, move the file away, or set state_dir"
             raise FailedError(msg) from error
 
     def _open(self) -> sqlite3.Connection:

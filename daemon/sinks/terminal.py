@@ -84,6 +84,7 @@ class TerminalSink:
         self._title = title
         self.names: dict[str, str] = dict(names or {})
         self._events: deque[str] = deque(maxlen=EVENTS_SHOWN)
+        self._shown: Table | None = None
         self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -104,7 +105,8 @@ class TerminalSink:
         """Draws the second, or prints it."""
         await self.events(info, second.events)
         if self._live is not None:
-            self._live.update(self._table(info, second))
+            self._shown = self._table(info, second)
+            self._draw()
             return
         parts = [self._plain(reading) for reading in second.readings]
         if second.group.probabilities is not None:
@@ -120,6 +122,12 @@ class TerminalSink:
             self._events.append(line)
             if self._live is None:
                 self._console.print(f"          {line}", soft_wrap=True, highlight=False)
+        self._draw()
+
+    def _draw(self) -> None:
+        """The table of the last second, and the last events."""
+        if self._live is not None and self._shown is not None:
+            self._live.update(Group(self._shown, *(Text(f"  {line}", style="dim") for line in self._events)))
 
     def _plain(self, reading: FusedReading) -> str:
         """`name happiness 0.91`, in brackets when it abstains."""
@@ -129,8 +137,8 @@ class TerminalSink:
         text = f"{reading.top} {reading.confidence:.2f}"
         return f"{name} ({text})" if reading.abstain else f"{name} {text}"
 
-    def _table(self, info: SessionInfo, second: CallSecond) -> Group:
-        """Participants, the group, and the last events."""
+    def _table(self, info: SessionInfo, second: CallSecond) -> Table:
+        """Participants and the group."""
         legend = " ".join(f"{LETTERS[name]} {name}" for name in EMOTIONS)
         table = Table(title=f"{self._title}  {clock(second.second)}", caption=legend, expand=False)
         narrow = self._console.width < NARROW
@@ -169,4 +177,4 @@ class TerminalSink:
                 f"± {spread:.2f}" if narrow else f"deviation ≤ {spread:.2f}",
                 "",
             )
-        return Group(table, *(Text(f"  {line}", style="dim") for line in self._events))
+        return table

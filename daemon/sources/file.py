@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
+import stat
 from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -206,6 +207,10 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
         SourceError: It is missing, unreadable, empty, no video, or has sound only.
     """
     try:
+        # Before opening it: a pipe would wait for its writer.
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            msg = f"{path}: is no ordinary file; save the recording to one"
+            raise SourceError(msg)
         with path.open("rb") as file:
             empty = file.seek(0, os.SEEK_END) == 0
     except IsADirectoryError as error:
@@ -218,7 +223,8 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
         msg = f"{path}: is empty (0 bytes); record it again or copy it again"
         raise SourceError(msg)
     try:
-        container = av.open(os.fspath(path), mode="r", metadata_errors="ignore")
+        # An absolute path: of `12:00.mp4` FFmpeg would make a protocol.
+        container = av.open(os.fspath(path.absolute()), mode="r", metadata_errors="ignore")
     except FFmpegError as error:
         msg = f"{path}: is not a video that can be read ({_reason(error)})"
         raise SourceError(msg) from error

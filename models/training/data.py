@@ -99,7 +99,7 @@ def load_faces(path: Path) -> FaceData:
     except FileNotFoundError:
         msg = f"{path}: no such file; give an npz with images, label and votes"
         raise DataError(msg) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile):
         msg = f"{path}: not a readable npz; give an npz with images, label and votes"
         raise DataError(msg) from None
     return _checked(path, arrays)

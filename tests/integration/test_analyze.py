@@ -1,6 +1,7 @@
 """`attuned analyze` and the other commands, as a user meets them."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -245,12 +246,25 @@ def text_file(path: Path) -> None:
     path.write_text("this is no video\n" * 1000)
 
 
+def pipe(path: Path) -> None:
+    """A pipe that nobody writes to."""
+    os.mkfifo(path)
+
+
+def cut_short(path: Path) -> None:
+    """A video of which only the head is left."""
+    whole = write_video(path.with_name("w.mp4"), [40] * 100, options={"movflags": "+faststart"})
+    data = whole.read_bytes()
+    path.write_bytes(data[: data.index(b"mdat") + 8])
+
+
 BAD_FILES = {
     "missing": (lambda path: None, "cannot be read: No such file"),
     "text": (text_file, "is not a video that can be read"),
     "empty": (lambda path: path.touch(), "is empty"),
     "sound only": (write_sound, "has no video track"),
     "folder": (lambda path: path.mkdir(), "is a folder"),
+    "pipe": (pipe, "is no ordinary file"),
 }
 
 
@@ -273,6 +287,22 @@ def test_a_folder_with_other_content_is_refused(attuned, short_call, tmp_path) -
     assert "is not empty" in one_line(done)
     assert attuned("analyze", short_call.path, "--out", "out", "--force").returncode == 0
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_video_without_a_picture_is_one_line(attuned, tmp_path) -> None:  # noqa: ANN001
+    """Opened, and nothing in it can be decoded: exit code 2, and no talk of a part before."""
+    cut_short(tmp_path / "v.mp4")
+    done = attuned("analyze", "v.mp4", "--out", "out")
+    assert done.returncode == 2, done.stderr
+    assert "no picture in it can be decoded" in one_line(done)
+
+
+def test_odd_names_are_names(attuned, short_call, tmp_path) -> None:  # noqa: ANN001
+    """A clock time is no protocol, a byte that is no UTF-8 and a bracket are no reason to fail."""
+    for name in ("2026-01-31T12:00:00.mp4", os.fsdecode(b"b\xff[red]d.mp4")):
+        (tmp_path / name).symlink_to(short_call.path)
+        done = attuned("analyze", name, "--out", "out", "--force")
+        assert done.returncode == 0, done.stderr
 
 
 def test_force_touches_nothing_before_all_inputs_are_good(attuned, short_call, tmp_path) -> None:  # noqa: ANN001

@@ -163,6 +163,8 @@ def test_times_are_utc_with_milliseconds() -> None:
     assert wire.parse_time("2026-01-31T13:00:00+01:00") == wire.parse_time("2026-01-31 12:00:00")
     with pytest.raises(ValueError, match="Invalid isoformat"):
         wire.parse_time("yesterday")
+    with pytest.raises(ValueError, match="year: expected 1900 to 2999, got 9999"):
+        wire.parse_time("9999-12-31T23:59:58Z")
 
 
 def test_a_live_calls_timeline_is_the_epoch() -> None:
