@@ -16,6 +16,7 @@ log = structlog.get_logger()
 
 PORTS_TRIED = 50
 SHUTDOWN_S = 2.0
+CANCELS = 10
 PROTOCOL = ProtocolVersion.V311
 """What amqtt speaks; it leaves a client of version 5 that has a will without an answer."""
 
@@ -41,6 +42,24 @@ def free_port(host: str, port: int) -> int:
     raise UnusableInputError(msg)
 
 
+async def _end_tasks_of(package: str) -> None:
+    """Cancels what a package has left running, again and again, for it swallows a cancel now and then."""
+    for _ in range(CANCELS):
+        left = [task for task in asyncio.all_tasks() if f"/{package}/" in _source_of(task)]
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.1)
+    log.warning("tasks of the embedded broker do not end", n=len(left))
+
+
+def _source_of(task: asyncio.Task[object]) -> str:
+    """The file in which the coroutine of a task is written."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return "" if code is None else code.co_filename
+
+
 @asynccontextmanager
 async def embedded_broker(host: str, port: int) -> AsyncIterator[int]:
     """Runs a broker while the context lasts; the port it listens on, `port` or the next free one."""
@@ -60,4 +79,4 @@ async def embedded_broker(host: str, port: int) -> AsyncIterator[int]:
             async with asyncio.timeout(SHUTDOWN_S):
                 await broker.shutdown()
         except TimeoutError:
-            log.debug("the embedded broker was left to the end of the loop")
+            await _end_tasks_of("amqtt")

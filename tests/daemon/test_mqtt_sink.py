@@ -1,0 +1,128 @@
+"""The MQTT sink against the embedded broker, where a whole process would be too coarse."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from amqtt.broker import Broker
+from prometheus_client import CollectorRegistry
+from videos import run
+
+from daemon.broker import PROTOCOL, embedded_broker, free_port
+from daemon.session import SessionInfo
+from daemon.sinks.metrics import Metrics
+from daemon.sinks.mqtt import MqttSink
+from daemon.sinks.outbox import Outbox
+from pipeline.types import Event
+from pipeline.wire import Stamp, Topics, Versions
+
+INFO = SessionInfo(Stamp("s", "b"), "seed", "research", Versions("pixel-1", "landmark-1"), 2)
+
+
+def make(port: int, outbox: Outbox, registry: CollectorRegistry) -> MqttSink:
+    """A sink for a broker on that port."""
+
+    async def ignore(session: str, participant: str, granted: bool) -> None:  # noqa: FBT001
+        """Nobody is asked here."""
+
+    return MqttSink(
+        host="127.0.0.1",
+        port=port,
+        topics=Topics("lab"),
+        outbox=outbox,
+        metrics=Metrics(registry=registry, version="1", models={}),
+        on_consent=ignore,
+        protocol=PROTOCOL,
+    )
+
+
+async def retained(port: int, topic: str) -> bytes:
+    """What a newcomer hears of a topic first."""
+    async with asyncio.timeout(10), aiomqtt.Client("127.0.0.1", port) as client:
+        await client.subscribe(topic)
+        async for message in client.messages:
+            return message.payload
+    raise AssertionError
+
+
+def test_what_the_bound_discards_is_counted_and_announced_once(tmp_path: Path) -> None:
+    """Five events for an outbox of two, without a broker: the last two arrive, and one event says that three did not."""
+    registry = CollectorRegistry()
+
+    async def main() -> list[dict[str, object]]:
+        async with (
+            embedded_broker("127.0.0.1", free_port("127.0.0.1", 23000)) as port,
+            Outbox(tmp_path / "o.sqlite", max_messages=2) as outbox,
+            aiomqtt.Client("127.0.0.1", port) as listener,
+        ):
+            await listener.subscribe("attuned/#", qos=1)
+            sink = make(port, outbox, registry)
+            for i in range(5):
+                await sink.events(INFO, [Event("change", float(i))])
+            outbox._max_messages = 10
+            task = asyncio.create_task(sink.run())
+            heard: list[dict[str, object]] = []
+            async with asyncio.timeout(10):
+                async for message in listener.messages:
+                    if str(message.topic).endswith("/event"):
+                        heard.append(json.loads(message.payload))
+                    if len(heard) == 3:
+                        break
+            sink.close()
+            await task
+            return heard
+
+    heard = run(main())
+    assert [(row["kind"], row["seq"]) for row in heard] == [("change", 3), ("change", 4), ("outbox_discarded", 5)]
+    assert heard[-1]["n"] == 3
+    assert registry.get_sample_value("attuned_mqtt_published_total", {"result": "discarded"}) == 3.0
+
+
+def test_whatever_ends_the_connection_says_offline(tmp_path: Path) -> None:
+    """Cancelled, as after a bug or a full disk, the node does not stay `online` for ever."""
+
+    async def main() -> tuple[bytes, bytes]:
+        async with (
+            embedded_broker("127.0.0.1", free_port("127.0.0.1", 24000)) as port,
+            Outbox(tmp_path / "o.sqlite", max_messages=2) as outbox,
+        ):
+            sink = make(port, outbox, CollectorRegistry())
+            task = asyncio.create_task(sink.run())
+            await sink.connected.wait()
+            await asyncio.sleep(0.2)
+            before = await retained(port, "attuned/lab/availability")
+            task.cancel()
+            await asyncio.wait([task])
+            return before, await retained(port, "attuned/lab/availability")
+
+    assert run(main()) == (b"online", b"offline")
+
+
+def test_a_broker_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When amqtt waits for ever in its shutdown and a task of its swallows a cancel, the context ends all the same."""
+    shutdown = Broker.shutdown
+    swallowed = []
+
+    async def stubborn() -> None:
+        while len(swallowed) < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(True)
+
+    async def wait_for_ever(self: Broker) -> None:
+        await shutdown(self)
+        await asyncio.Event().wait()
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(Broker, "shutdown", wait_for_ever)
+        monkeypatch.setattr("daemon.broker._source_of", lambda task: "/amqtt/" if task.get_name() == "mule" else "")
+        async with embedded_broker("127.0.0.1", free_port("127.0.0.1", 26000)):
+            asyncio.create_task(stubborn(), name="mule")  # noqa: RUF006 (ended by what is tested)
+            began = loop.time()
+        return loop.time() - began
+
+    assert run(main()) < 5
