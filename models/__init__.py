@@ -3,7 +3,7 @@
 import logging
 import os
 
-# The wheel of onnxruntime marks the machine with an id in the home folder and reports its use to its maker, unless
+# The wheel of onnxruntime marks the machine with an id in the home folder and is made to report its use to its maker, unless
 # it is told not to before it is loaded. Who reads faces with attuned is nobody's business.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
