@@ -198,6 +198,15 @@ def demo(
     run_async(run_demo(settings_from(config), seconds))
 
 
+def refuse_same_names(videos: list[Path]) -> None:
+    """Each of several videos gets a folder of its name."""
+    names = [video.stem for video in videos]
+    shared = sorted({name for name in names if names.count(name) > 1})
+    if shared:
+        msg = f"videos of the same name would share a folder: {', '.join(shared)}"
+        raise UnusableInputError(msg)
+
+
 @app.command()
 @one_line_errors
 def analyze(
@@ -229,10 +238,7 @@ def analyze(
     if consent_of(consent) == "required":
         msg = "--consent required: nobody in a recording can agree any more; `declared` says that everybody did"
         raise UnusableInputError(msg)
-    names = [video.stem for video in videos]
-    if len(set(names)) < len(names):
-        msg = f"videos of the same name would share a folder: {', '.join(sorted(n for n in set(names) if names.count(n) > 1))}"
-        raise UnusableInputError(msg)
+    refuse_same_names(videos)
     recordings = [open_recording(str(video)) for video in videos]
     models = load_models()
     # Nothing of an earlier run is touched before all that is needed for this one is known to be good.
@@ -240,7 +246,7 @@ def analyze(
     for _, folder in work:
         prepare_folder(folder, force=force)
     console = Console(stderr=True)
-    partial = []
+    partial, unreadable = [], []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
         for recording, folder in work:
@@ -266,8 +272,10 @@ def analyze(
                 task, total=summary["recording"]["duration_s"], completed=summary["recording"]["duration_s"]
             )
             if not summary["counts"]["pictures_decoded"]:
-                msg = f"{recording.path}: no picture in it can be decoded; record it again or copy it again"
-                raise SourceError(msg)
+                unreadable.append(
+                    f"{recording.path}: no picture in it can be decoded; record it again or copy it again"
+                )
+                continue
             for warning in summary["warnings"]:
                 progress.console.print(
                     f"attuned: warning: {recording.path}: {warning}", highlight=False, soft_wrap=True
@@ -280,7 +288,9 @@ def analyze(
                 line = f"{recording.path.name}: {told} → {folder}/report.html"
                 progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
     if partial:
-        raise FailedError("\n".join(partial))
+        raise FailedError("\n".join([*partial, *unreadable]))
+    if unreadable:
+        raise SourceError("\n".join(unreadable))
 
 
 @app.command()

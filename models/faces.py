@@ -19,9 +19,8 @@ from mediapipe.python.solution_base import SolutionBase
 from mediapipe.python.solutions.face_detection import FaceDetection
 
 from pipeline.emotions import F32
+from pipeline.landmarks import N_LANDMARKS, mesh_box
 from pipeline.types import U8, Faces
-
-N_LANDMARKS: Final = 468
 
 UNSEEN_SCORE: Final = 0.3
 """Score of a mesh that the detector does not confirm: below every score the detector itself gives (0.5)."""
@@ -194,7 +193,7 @@ class MediaPipeFaceTracker:
     def _confirm(self, mesh: F32, detections: Iterable[Any], width: int, height: int) -> None:
         """Take the score of the detection that overlaps the mesh best."""
         self._n_since_detection = 0
-        box = np.concatenate([mesh[:, :2].min(axis=0), mesh[:, :2].max(axis=0)])
+        box = mesh_box(mesh[None])[0]
         overlap, self._score = _MIN_OVERLAP, UNSEEN_SCORE
         for detection in detections:
             area = detection.location_data.relative_bounding_box
@@ -211,8 +210,7 @@ def still_face_finder(*, min_detection_score: float = 0.5) -> MediaPipeFaceTrack
 
 
 def _faces(landmarks: F32, score: F32) -> Faces:
-    xyxy = np.concatenate([landmarks[..., :2].min(axis=1), landmarks[..., :2].max(axis=1)], axis=1)
-    return Faces(xyxy=xyxy, score=score, landmarks=landmarks)
+    return Faces(xyxy=mesh_box(landmarks), score=score, landmarks=landmarks)
 
 
 def _overlap(one: F32, other: np.ndarray[Any, np.dtype[np.float64]]) -> float:

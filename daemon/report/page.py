@@ -5,7 +5,6 @@ forbids itself every network access.
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -45,7 +44,7 @@ def write_report(folder: Path, *, created: datetime) -> Path:
     temporary = folder / "report.html.part"
     try:
         temporary.write_bytes(page)
-        os.replace(temporary, path)  # noqa: PTH105 (atomic on every system)
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         msg = f"{path}: cannot be written ({error.strerror}); free space or choose another folder"

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.faces import N_LANDMARKS, still_face_finder
+from models.faces import still_face_finder
 from pipeline.emotions import F32
+from pipeline.landmarks import N_LANDMARKS
 from pipeline.types import U8
 
 SIDE_PX: Final = 192

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from builders import grid, p, wall
-from videos import run, write_video
+from videos import run, write_pictures, write_video
 
 from daemon.consent import ConsentGate
 from daemon.inference import FaceReader
@@ -147,16 +146,9 @@ def play(
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     """Three seconds of one person: noise that is not the same everywhere."""
-    path = tmp_path / "v.mp4"
     rng = np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height = 160, 120
-        for _ in range(75):
-            image = rng.integers(0, 255, (120, 160, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
+    pictures = (rng.integers(0, 255, (120, 160, 3), dtype=np.uint8) for _ in range(75))
+    return write_pictures(tmp_path / "v.mp4", pictures, fps=25)
 
 
 def test_a_session_tells_its_whole_story(video: Path) -> None:
@@ -215,15 +207,8 @@ def test_a_reflow_closes_consent() -> None:
 
 def test_a_new_layout_is_a_reflow(tmp_path: Path) -> None:
     """When the grid changes in the middle of a call, whoever had agreed is asked again, and says so as an event."""
-    path = tmp_path / "v.mp4"
     two, four = wall((204, 344), grid(2, 1)), wall((204, 344), grid(2, 2))
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width, stream.height, stream.bit_rate = 344, 204, 8_000_000
-        for i in range(45):
-            picture = av.VideoFrame.from_ndarray(two if i < 15 else four, format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
+    path = write_pictures(tmp_path / "v.mp4", [two] * 15 + [four] * 30)
 
     async def during(session: Session, task: asyncio.Task[None]) -> None:
         while not session.participants:
@@ -336,14 +321,7 @@ def test_a_failing_tracker_waits_for_the_others(tmp_path: Path) -> None:
             """Notes whether it was in use."""
             closed_busy.append(self.busy)
 
-    path = tmp_path / "v.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width, stream.height, stream.bit_rate = 344, 106, 8_000_000
-        for _ in range(5):
-            picture = av.VideoFrame.from_ndarray(wall((106, 344), grid(2, 1)), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
+    path = write_pictures(tmp_path / "v.mp4", [wall((106, 344), grid(2, 1))] * 5)
     with pytest.raises(ZeroDivisionError):
         play(path, tracker=Pair)
     assert closed_busy == [False, False]

@@ -11,11 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-import av
 import numpy as np
 import polars as pl
 import pytest
-from videos import write_sound, write_video
+from videos import write_pictures, write_sound, write_video
 
 from daemon.demo.call import agreement
 from pipeline.emotions import EMOTIONS
@@ -150,15 +149,9 @@ def test_one_person_needs_no_gallery(attuned, dev_data, tmp_path) -> None:  # no
 @pytest.fixture
 def faceless(tmp_path: Path) -> Path:
     """Three seconds of noise."""
-    path, rng = tmp_path / "noise.mp4", np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width, stream.height = 320, 240
-        for _ in range(15):
-            image = rng.integers(0, 255, (240, 320, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
+    rng = np.random.default_rng(0)
+    pictures = (rng.integers(0, 255, (240, 320, 3), dtype=np.uint8) for _ in range(15))
+    return write_pictures(tmp_path / "noise.mp4", pictures)
 
 
 def test_a_video_without_a_face_is_a_result(attuned, faceless, tmp_path) -> None:  # noqa: ANN001
@@ -295,6 +288,15 @@ def test_a_video_without_a_picture_is_one_line(attuned, tmp_path) -> None:  # no
     done = attuned("analyze", "v.mp4", "--out", "out")
     assert done.returncode == 2, done.stderr
     assert "no picture in it can be decoded" in one_line(done)
+
+
+def test_one_bad_video_does_not_keep_the_others_from_being_read(attuned, short_call, tmp_path) -> None:  # noqa: ANN001
+    """The head of a video and a whole one: the whole one is analysed, and the exit code is the bad one's."""
+    cut_short(tmp_path / "bad.mp4")
+    (tmp_path / "good.mp4").symlink_to(short_call.path)
+    done = attuned("analyze", "bad.mp4", "good.mp4", "--out", "out")
+    assert done.returncode == 2, done.stderr
+    assert not json.loads((tmp_path / "out" / "good" / "summary.json").read_text())["partial"]
 
 
 def test_odd_names_are_names(attuned, short_call, tmp_path) -> None:  # noqa: ANN001
