@@ -54,6 +54,14 @@ class AnalysisSection(_Section):
     """Threads that find faces."""
 
 
+class ModelsSection(_Section):
+    """Which expression models read the faces: names that `attuned models list` shows."""
+
+    pixel: str = Field("pixel", min_length=1)
+    """Or the path of a YAML description of another one, relative to the working folder."""
+    landmark: str = Field("landmark", min_length=1)
+
+
 class GallerySection(_Section):
     """How tiles are told from the page they are drawn on; `pipeline.gallery.GallerySettings` says more."""
 
@@ -198,6 +206,7 @@ class Settings(BaseSettings):
     state_dir: Path | None = None
     """Outbox and counters; None: `$XDG_STATE_HOME/attuned`."""
     analysis: AnalysisSection = AnalysisSection()
+    models: ModelsSection = ModelsSection()
     gallery: GallerySection = GallerySection()
     fusion: FusionSection = FusionSection()
     changes: ChangesSection = ChangesSection()

@@ -143,7 +143,7 @@ def _summary(
             "readings_abstained": tables.n_abstained,
         },
         "models": {
-            arm: {"version": model.version, "sha256": model.entry.sha256}
+            arm: {"version": model.version, "sha256": model.sha256}
             for arm, model in (("pixel", models.pixel), ("landmark", models.landmark))
         },
         "settings": settings.model_dump(mode="json", include={"analysis", "gallery", "fusion", "changes", "group"}),

@@ -158,12 +158,21 @@ def make_session(
     )
 
 
+def models_of(settings: Settings) -> ExpressionModels:
+    """The expression models that are configured.
+
+    Raises:
+        ModelError: One is missing, damaged, or not what the manifest or its description says.
+    """
+    return load_models(settings.models.pixel, settings.models.landmark)
+
+
 def make_metrics(settings: Settings, models: ExpressionModels, registry: CollectorRegistry) -> Metrics:
     """The metrics of this process."""
     return Metrics(
         registry=registry,
         version=attuned_version(),
-        models={model.version: model.entry.sha256 for model in (models.pixel, models.landmark)},
+        models={model.version: model.sha256 for model in (models.pixel, models.landmark)},
         group_emotion=settings.metrics.group_emotion,
     )
 
@@ -226,7 +235,7 @@ class Node:
             settings = self._settings
             folder = state_folder(settings)
             stack.enter_context(locked(folder))
-            self._models = load_models()
+            self._models = models_of(settings)
             registry = CollectorRegistry()
             self._metrics = make_metrics(settings, self._models, registry)
             host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
@@ -386,7 +395,7 @@ class Node:
             "node": self._settings.node,
             "version": attuned_version(),
             "models": {
-                arm: {"version": model.version, "sha256": model.entry.sha256}
+                arm: {"version": model.version, "sha256": model.sha256}
                 for arm, model in (("pixel", self._models.pixel), ("landmark", self._models.landmark))
             },
             "purposes": sorted({plan.purpose for plan in plans}),

@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from config.settings import Settings
-from daemon.app import make_reader, make_session, session_info
+from daemon.app import make_reader, make_session, models_of, session_info
 from daemon.consent import ConsentGate
 from daemon.demo.call import make_script, write_call
 from daemon.session import SessionInfo, State
 from daemon.sources.file import FileSource, Tally, probe, read_frames
 from models.faces import MediaPipeFaceTracker
-from models.loading import ExpressionModels, load_models
+from models.loading import ExpressionModels
 from models.pixel import face_crop
 from pipeline import wire
 from pipeline.gallery import find_tiles
@@ -79,7 +79,7 @@ class Encoder:
 
 async def run_bench(settings: Settings, seconds: int) -> dict[str, Any]:
     """Films a made-up call of four, then measures raw models, whole chain unpaced, and latency paced."""
-    models = load_models()
+    models = models_of(settings)
     with TemporaryDirectory(prefix="attuned-bench-") as folder, Progress(console=Console(stderr=True)) as progress:
         path = Path(folder) / "call.mp4"
         task = progress.add_task("filming", total=seconds * 25)
@@ -141,7 +141,7 @@ def _raw_faces_per_s(frames: Iterable[U8], models: ExpressionModels) -> float:
     """Faces per second of the models alone, one after the other: mesh with tracking, both expression models."""
     tiles: tuple[Box, ...] = ()
     trackers: list[MediaPipeFaceTracker] = []
-    n_faces, took_s = 0, 0.0
+    n_faces, took_s, crop = 0, 0.0, models.pixel.crop
     for i, frame in enumerate(frames):
         if not tiles:
             tiles = find_tiles(frame)
@@ -151,7 +151,7 @@ def _raw_faces_per_s(frames: Iterable[U8], models: ExpressionModels) -> float:
         for tracker, (x0, y0, x1, y1) in zip(trackers, tiles, strict=True):
             tile = frame[y0:y1, x0:x1]
             for mesh in tracker.find(tile).landmarks:
-                crops.append(face_crop(tile, mesh))
+                crops.append(face_crop(tile, mesh, side_px=crop.side_px, colour=crop.colour))
                 meshes.append(mesh)
         if meshes:
             models.pixel.predict(np.stack(crops))

@@ -6,22 +6,21 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import datetime
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar, cast, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from config.errors import ConfigError
 from config.settings import SESSION_NAME, Consent, Purpose, Settings, check_purpose, find_config, load_settings
-from daemon.errors import AttunedError, FailedError, SourceError, UnusableInputError
+from daemon.commands import JsonOption, one_line_errors
+from daemon.errors import FailedError, SourceError, UnusableInputError
+from daemon.evaluate import evaluate_app
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 PURPOSES = get_args(Purpose)
 
@@ -40,9 +39,10 @@ Your own recording:  **attuned analyze meeting.mp4 --out out/**
 
 What attuned names are *apparent expressions*, with a confidence and an abstain flag: not what people feel.""",
 )
-evaluate_app = typer.Typer(no_args_is_help=True, help="Measure models against labelled data.")
+models_app = typer.Typer(no_args_is_help=True, help="The expression models there are.")
 config_app = typer.Typer(no_args_is_help=True, help="Check configuration files.")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
 
 ConfigOption = Annotated[
@@ -57,54 +57,6 @@ ConsentOption = Annotated[
 StartOption = Annotated[
     str | None, typer.Option(help="UTC of the first picture, as 2026-01-31T12:00:00Z; default: what the file says.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Says one line on stderr and ends with that exit code."""
-    for line in message.splitlines():
-        print(f"attuned: {line}", file=sys.stderr)
-    raise typer.Exit(code)
-
-
-def one_line_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """Turns the errors that users are told of into one line and the contract's exit code."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        from models.errors import DataError, ModelError
-
-        try:
-            return command(*args, **kwargs)
-        except ConfigError as error:
-            fail("\n".join(error.mistakes), 2)
-        except AttunedError as error:
-            fail(str(error), error.exit_code)
-        except (ModelError, DataError) as error:
-            fail(str(error), 2)
-        except BaseExceptionGroup as group:
-            # Tasks that fail together: one told error stands for all, a bug among them is a bug.
-            told = group.subgroup((AttunedError, ModelError))
-            if told is None or group.split((AttunedError, ModelError))[1] is not None:
-                raise
-            leaf = first_leaf(told)
-            fail(str(leaf), leaf.exit_code if isinstance(leaf, AttunedError) else 2)
-        except KeyboardInterrupt:
-            fail("stopped", 1)
-        except BrokenPipeError:
-            # Whoever read our output has gone; Python would say so again when it closes it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(1) from None
-
-    return run
-
-
-def first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first exception in a group that is no group itself."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def settings_from(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
@@ -230,8 +182,7 @@ def analyze(
     """
     from daemon.analyze import analyze as analyze_recording
     from daemon.analyze import prepare_folder
-    from daemon.app import open_recording
-    from models.loading import load_models
+    from daemon.app import models_of, open_recording
 
     settings = settings_from(config)
     declared, anchor = purpose_of(purpose, "research"), moment(start)
@@ -240,7 +191,7 @@ def analyze(
         raise UnusableInputError(msg)
     refuse_same_names(videos)
     recordings = [open_recording(str(video)) for video in videos]
-    models = load_models()
+    models = models_of(settings)
     # Nothing of an earlier run is touched before all that is needed for this one is known to be good.
     work = [(recording, out if len(videos) == 1 else out / recording.path.stem) for recording in recordings]
     for _, folder in work:
@@ -376,25 +327,27 @@ def bench(
     print(json.dumps(result, indent=1) if as_json else format_bench(result))
 
 
-@evaluate_app.command("expression")
+@models_app.command("list")
 @one_line_errors
-def evaluate_expression_command(
-    data: Annotated[Path, typer.Argument(help="DATA.npz with images, label, votes; the README says what is in it.")],
-    model: Annotated[list[str] | None, typer.Option(help="Models by name; default pixel, landmark, fused.")] = None,
+def models_list(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """The models that come with attuned, and those that the configuration names."""
+    from daemon.catalogue import format_models, list_models
+
+    found = list_models(settings_from(config))
+    print(json.dumps({"models": found}, indent=1, ensure_ascii=False) if as_json else format_models(found))
+
+
+@models_app.command("show")
+@one_line_errors
+def models_show(
+    model: Annotated[str, typer.Argument(help="A name that `list` shows, or the YAML that describes a model.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Accuracy, UAR, F1 per class, confusion, log-loss and calibration, with 95 % bootstrap intervals."""
-    from models.training.evaluation import evaluate_expression, format_evaluation
+    """All that is known of one model, after loading it: file, hash, input and output are as they are said to be."""
+    from daemon.catalogue import format_model, show_model
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading faces", total=None)
-        result = evaluate_expression(
-            data,
-            tuple(model or ("pixel", "landmark", "fused")),
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    print(json.dumps(result, indent=1) if as_json else format_evaluation(result))
+    found = show_model(model)
+    print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else format_model(found))
 
 
 @config_app.command("check")

@@ -35,7 +35,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Everything that is known to go missing; makes the state folder where it is not there, and nothing else."""
     findings = [_python()]
     findings += [_library(name, package) for name, package in LIBRARIES.items()]
-    findings.append(_try("expression models", _models))
+    findings.append(_try("expression models", lambda: _models(settings)))
     findings.append(_try("face tracker", _tracker))
     findings.append(_try("state folder", lambda: _state(settings)))
     findings.append(_try("MQTT port", lambda: _port(settings)))
@@ -77,15 +77,15 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, ok=False, detail=str(error))
 
 
-def _models() -> str:
-    from models.errors import ModelError  # noqa: PLC0415 (see above, here and below)
-    from models.loading import load_models  # noqa: PLC0415
+def _models(settings: Settings) -> str:
+    from daemon.app import models_of  # noqa: PLC0415 (see above, here and below)
+    from models.errors import ModelError  # noqa: PLC0415
 
     try:
-        models = load_models()
+        models = models_of(settings)
     except ModelError as error:
         raise AttunedError(str(error)) from error
-    return f"{models.pixel.version}, {models.landmark.version}, hashes as in the manifest"
+    return f"{models.pixel.version}, {models.landmark.version}, hashes as they should be"
 
 
 def _tracker() -> str:

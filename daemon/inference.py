@@ -20,13 +20,13 @@ from pipeline.emotions import F32
 from pipeline.landmarks import head_pose
 from pipeline.protocols import FaceTracker, LandmarkModel, PixelModel
 from pipeline.quality import frame_quality, sharpness
-from pipeline.types import U8, Expressions, FaceReading, Tile
+from pipeline.types import U8, Crop, Expressions, FaceReading, Tile
 
 T = TypeVar("T")
 A = TypeVar("A")
 
 Found = tuple[U8, F32, float]
-"""Crop, mesh and quality of a face."""
+"""Crop for the pixel model, mesh and quality of a face."""
 MAX_TRACKERS = 64
 """Trackers of a session kept at most, about 19 MB each; who was not seen for longest goes first."""
 
@@ -83,7 +83,7 @@ class FaceReader:
             lambda: self._timed("landmark", self._landmark.predict, meshes),
         )
         return [
-            FaceReading(tile.participant, time_s, quality, pixel.probabilities[i], landmark.probabilities[i])
+            FaceReading(tile.participant, time_s, quality, pixel.pool[i], landmark.pool[i])
             for i, (tile, _, _, quality) in enumerate(seen)
         ]
 
@@ -123,22 +123,26 @@ class FaceReader:
             trackers[tile.participant] = trackers.pop(tile.participant) if known else self._open_tracker()
         for participant in list(trackers)[: max(0, len(trackers) - max(MAX_TRACKERS, len(tiles)))]:
             trackers.pop(participant).close()
-        return [partial(_find, trackers[tile.participant], tile) for tile in tiles]
+        return [partial(_find, trackers[tile.participant], tile, self._pixel.crop) for tile in tiles]
 
 
-def _find(tracker: FaceTracker, tile: Tile) -> Found | None:
-    """Crop, mesh and quality of the tile's face."""
+def _find(tracker: FaceTracker, tile: Tile, asked: Crop) -> Found | None:
+    """The crop that is asked for, mesh and quality of the tile's face.
+
+    Sharpness is that of the 48 px grey crop whatever the model reads: quality does not depend on the model.
+    """
     faces = tracker.find(tile.image)
     if len(faces) == 0:
         return None
     mesh = faces.landmarks[0]
-    crop = face_crop(tile.image, mesh)
+    grey = face_crop(tile.image, mesh)
+    crop = grey if asked == Crop() else face_crop(tile.image, mesh, side_px=asked.side_px, colour=asked.colour)
     yaw, pitch, _ = head_pose(faces.landmarks)[0].tolist()
     quality = frame_quality(
         score=float(faces.score[0]),
         width_px=float(faces.xyxy[0, 2] - faces.xyxy[0, 0]),
         yaw_rad=yaw,
         pitch_rad=pitch,
-        sharp=sharpness(crop),
+        sharp=sharpness(grey),
     )
     return crop, mesh, quality

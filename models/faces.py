@@ -1,7 +1,8 @@
 """Finding faces: MediaPipe's detector and 468-point mesh, one face per picture.
 
 Bazarevsky et al. 2019, "BlazeFace" (the detector, short range); Kartynnik et al. 2019, "Real-time facial
-surface geometry from monocular video on mobile GPUs" (the mesh). The weights lie inside the mediapipe wheel.
+surface geometry from monocular video on mobile GPUs" (the mesh); Grishchenko et al. 2020, "Attention mesh" (which
+refines eyes and lips). The weights lie inside the mediapipe wheel.
 """
 
 import os
@@ -31,7 +32,9 @@ _DETECTOR: Final = (
     "facedetectionshortrangecpu__facedetectionshortrange__facedetection__TensorsToDetectionsCalculator.min_score_thresh"
 )
 _NATIVE_LINE: Final = re.compile(
-    rb"(WARNING: All log messages before absl|WARNING: Logging before InitGoogleLogging|[IWEF]\d{4,8} \d\d:|INFO: )"
+    rb"(WARNING: All log messages before absl|WARNING: Logging before InitGoogleLogging|[IWEF]\d{4,8} \d\d:|INFO: "
+    # What reads pictures says so of damaged ones.
+    rb"|libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|\[ ?WARN:)"
 )
 
 
@@ -88,7 +91,7 @@ class _QuietStderr:
         os.dup2(held.fileno(), 2)
 
 
-_quiet_stderr: Final = _QuietStderr()
+quiet_stderr: Final = _QuietStderr()
 
 
 class MediaPipeFaceTracker:
@@ -127,10 +130,10 @@ class MediaPipeFaceTracker:
         # Some native messages come only with the first picture and the first face.
         self._may_log = True
         blank = np.zeros((64, 64, 3), dtype=np.uint8)
-        with _quiet_stderr():
+        with quiet_stderr():
             self._mesh: _Graph = SolutionBase(
                 binary_graph_path=_MESH_GRAPH,
-                side_inputs={"num_faces": 1, "with_attention": False, "use_prev_landmarks": tracking},
+                side_inputs={"num_faces": 1, "with_attention": True, "use_prev_landmarks": tracking},
                 calculator_params={
                     _DETECTOR: min_detection_score,
                     "facelandmarkcpu__ThresholdingCalculator.threshold": min_tracking_score,
@@ -155,7 +158,7 @@ class MediaPipeFaceTracker:
         image = np.ascontiguousarray(image)
         if not self._may_log:
             return self._find(image)
-        with _quiet_stderr():
+        with quiet_stderr():
             faces = self._find(image)
         self._may_log = len(faces) == 0
         return faces
@@ -180,7 +183,8 @@ class MediaPipeFaceTracker:
         if not found.multi_face_landmarks:
             self._n_since_detection = 0
             return _faces(np.zeros((0, N_LANDMARKS, 3), dtype=np.float32), np.zeros(0, dtype=np.float32))
-        points = found.multi_face_landmarks[0].landmark
+        # Ten points of the irises follow the 468.
+        points = found.multi_face_landmarks[0].landmark[:N_LANDMARKS]
         # z comes in the unit of x: the mesh is a weak perspective one.
         mesh = np.array([(p.x * width, p.y * height, p.z * width) for p in points], dtype=np.float32)
         self._n_since_detection += 1

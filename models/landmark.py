@@ -42,6 +42,11 @@ class OnnxLandmarkModel:
         return self._session.entry.version
 
     @property
+    def sha256(self) -> str:
+        """Hash of the ONNX file, 64 hexadecimal digits."""
+        return self._session.entry.sha256
+
+    @property
     def entry(self) -> ModelEntry:
         """What the manifest says of this model."""
         return self._session.entry

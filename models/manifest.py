@@ -30,7 +30,8 @@ class ModelEntry:
     input, dtype, shape: name, numpy type and shape of the one input without its first axis, which is any n.
     embedding: numbers per face in the second output.
     classes: what the columns of the logits mean, in the model's own order.
-    temperature: divides the logits before the softmax; > 0.
+    temperature: divides the logits before the softmax, so that the model alone is calibrated; > 0.
+    pool_temperature: the same where the probabilities enter the mean of both arms; > 0.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ModelEntry:
     embedding: int
     classes: tuple[str, ...]
     temperature: float
+    pool_temperature: float
     licence: str
     training_data: str
     card: str
@@ -79,7 +81,8 @@ def find_entry(name: str, folder: Path = WEIGHTS) -> ModelEntry:
     """
     entries = read_manifest(folder)
     if name not in entries:
-        msg = f"no model {name!r} in {folder / MANIFEST}; there are {', '.join(sorted(entries)) or 'none'}"
+        known = ", ".join(sorted(entries)) or "none"
+        msg = f"no model {name!r} in {folder / MANIFEST}; there are {known}; others are given as the path of a .yaml"
         raise ModelError(msg)
     return entries[name]
 
@@ -99,6 +102,7 @@ def _entry(path: Path, name: str, table: Any) -> ModelEntry:  # noqa: ANN401 (wh
             embedding=int(table["embedding"]),
             classes=tuple(_text(label) for label in table["classes"]),
             temperature=float(table["temperature"]),
+            pool_temperature=float(table["pool_temperature"]),
             licence=_text(table["licence"]),
             training_data=_text(table["training_data"]),
             card=_text(table["card"]),
@@ -115,9 +119,10 @@ def _entry(path: Path, name: str, table: Any) -> ModelEntry:  # noqa: ANN401 (wh
 
 def _check(entry: ModelEntry) -> None:
     permutation(entry.classes)
-    if not entry.temperature > 0:
-        msg = f"temperature: expected above 0, found {entry.temperature}"
-        raise ValueError(msg)
+    for name in ("temperature", "pool_temperature"):
+        if not getattr(entry, name) > 0:
+            msg = f"{name}: expected above 0, found {getattr(entry, name)}"
+            raise ValueError(msg)
     if (entry.kind == "pixel") != (entry.features == "picture"):
         msg = f"features: a {entry.kind} model does not read {entry.features!r}"
         raise ValueError(msg)

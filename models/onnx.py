@@ -1,6 +1,7 @@
 """The only place where onnxruntime sessions are made: verified, warmed up, and without threads of their own."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +15,10 @@ from models.manifest import ModelEntry
 from pipeline.emotions import F32, N_EMOTIONS, permutation, softmax
 from pipeline.types import Expressions
 
-_ERRORS_ONLY: Final = 3
-_LOAD_ERRORS: Final = (
+_FATAL_ONLY: Final = 4
+"""What goes wrong comes as an exception; onnxruntime would write it to stderr as well."""
+
+ORT_ERRORS: Final = (
     ort_state.Fail,
     ort_state.InvalidArgument,
     ort_state.InvalidGraph,
@@ -23,7 +26,66 @@ _LOAD_ERRORS: Final = (
     ort_state.NotImplemented,
     ort_state.RuntimeException,
 )
-_ORT_TYPES: Final = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
+"""What onnxruntime raises where a file is no model, or a model cannot be run on what it is given."""
+
+ORT_TYPES: Final = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
+"""How onnxruntime calls numpy's types."""
+
+_REINSTALL: Final = "reinstall attuned, or train the models with `make train`"
+
+
+def read_verified(path: Path, sha256: str, *, meant_by: str, remedy: str) -> bytes:
+    """The bytes of a file, whose SHA-256 is `sha256`.
+
+    Args:
+        path: The file.
+        sha256: 64 hexadecimal digits, small letters.
+        meant_by: Where the hash stands, for the message.
+        remedy: What to do, the end of every message.
+
+    Raises:
+        ModelError: The file is missing, cannot be read, or is another one.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        msg = f"{path} is missing; {remedy}"
+        raise ModelError(msg) from None
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}); {remedy}"
+        raise ModelError(msg) from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        msg = f"{path} is not the file that {meant_by} means (SHA-256 {found}, expected {sha256}); {remedy}"
+        raise ModelError(msg)
+    return content
+
+
+def open_session(path: Path, content: bytes, *, n_threads: int, remedy: str) -> Any:  # noqa: ANN401 (onnxruntime has no type information)
+    """The session of an ONNX file that was read; `path` and `remedy` are for the message.
+
+    Nothing but `content` is read: a file whose weights lie in other files, which no hash covers, is refused.
+
+    Raises:
+        ModelError: onnxruntime cannot run it.
+    """
+    options = ort.SessionOptions()
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = n_threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without a folder of its own a model made from bytes would take such weights from the working folder.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    options.log_severity_level = _FATAL_ONLY
+    try:
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except ORT_ERRORS as error:
+        message = str(error)
+        if "external" in message.lower():
+            msg = f"{path} cannot be run: its weights lie in other files; save it as one file"
+        else:
+            msg = f"{path} cannot be run ({message.partition(chr(10))[0]}); {remedy}"
+        raise ModelError(msg) from None
 
 
 class ExpressionSession:
@@ -46,7 +108,8 @@ class ExpressionSession:
         self._entry = entry
         self._path = folder / entry.file
         self._order = permutation(entry.classes)
-        self._session = self._load(n_threads)
+        content = read_verified(self._path, entry.sha256, meant_by="the manifest", remedy=_REINSTALL)
+        self._session = open_session(self._path, content, n_threads=n_threads, remedy=_REINSTALL)
         self._check_interface()
         self._warm_up()
 
@@ -70,8 +133,12 @@ class ExpressionSession:
         else:
             own_order, embeddings = self._outputs(inputs)
             logits = np.ascontiguousarray(own_order[:, self._order])
-        probabilities = softmax(logits, temperature=self._entry.temperature)
-        return Expressions(logits=logits, probabilities=probabilities, embeddings=embeddings)
+        return Expressions(
+            logits=logits,
+            probabilities=softmax(logits, temperature=self._entry.temperature),
+            pool=softmax(logits, temperature=self._entry.pool_temperature),
+            embeddings=embeddings,
+        )
 
     def _expected(self) -> str:
         """What goes in, in words."""
@@ -83,35 +150,6 @@ class ExpressionSession:
         logits, embeddings = self._session.run(["logits", "embedding"], feed)
         return logits, embeddings
 
-    def _load(self, n_threads: int) -> Any:  # noqa: ANN401 (onnxruntime has no type information)
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            msg = f"{self._path} is missing; reinstall attuned, or train the models with `make train`"
-            raise ModelError(msg) from None
-        except OSError as error:
-            msg = f"{self._path} cannot be read ({error.strerror}); reinstall attuned"
-            raise ModelError(msg) from None
-        found = hashlib.sha256(content).hexdigest()
-        if found != self._entry.sha256:
-            msg = (
-                f"{self._path} is not the file that the manifest means "
-                f"(SHA-256 {found[:12]}…, expected {self._entry.sha256[:12]}…); reinstall attuned"
-            )
-            raise ModelError(msg)
-        options = ort.SessionOptions()
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.inter_op_num_threads = 1
-        options.intra_op_num_threads = n_threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = _ERRORS_ONLY
-        try:
-            return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except _LOAD_ERRORS as error:
-            first_line = str(error).partition("\n")[0]
-            msg = f"{self._path} cannot be run ({first_line}); reinstall attuned"
-            raise ModelError(msg) from None
-
     def _check_interface(self) -> None:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         names = [node.name for node in inputs]
@@ -120,7 +158,7 @@ class ExpressionSession:
             msg = f"{self._path}: expected {wanted}, found {names} and {[node.name for node in outputs]}"
             raise ModelError(msg)
         node = inputs[0]
-        if tuple(node.shape[1:]) != self._entry.shape or node.type != _ORT_TYPES[self._entry.dtype]:
+        if tuple(node.shape[1:]) != self._entry.shape or node.type != ORT_TYPES[self._entry.dtype]:
             msg = f"{self._path}: expected input {self._expected()}, found {node.shape} {node.type}"
             raise ModelError(msg)
 
@@ -131,4 +169,7 @@ class ExpressionSession:
         if logits.shape != (1, len(self._entry.classes)) or embeddings.shape != (1, self._entry.embedding):
             expected = f"(n, {len(self._entry.classes)}) logits and (n, {self._entry.embedding}) embeddings"
             msg = f"{self._path}: expected {expected}, found {logits.shape} and {embeddings.shape}"
+            raise ModelError(msg)
+        if not (np.isfinite(logits).all() and np.isfinite(embeddings).all()):
+            msg = f"{self._path}: expected finite numbers, found others; {_REINSTALL}"
             raise ModelError(msg)

@@ -1,4 +1,4 @@
-"""The pixel model: what a grey picture of a face expresses, and how that picture is cut from a frame."""
+"""The pixel model: what a grey picture of a face expresses, and how pictures of faces are cut from a frame."""
 
 from math import ceil
 from pathlib import Path
@@ -12,7 +12,7 @@ from models.manifest import WEIGHTS, ModelEntry, find_entry
 from models.onnx import ExpressionSession
 from pipeline.emotions import F32, F64
 from pipeline.landmarks import N_LANDMARKS, head_pose
-from pipeline.types import U8, Expressions
+from pipeline.types import U8, Crop, Expressions
 
 SIDE_PX: Final = 48
 
@@ -29,12 +29,13 @@ FACE_SIZE_PX: Final = 14.4
 _MAX_SUPERSAMPLING: Final = 16
 
 
-def face_crop(image: U8, landmarks: F32) -> U8:
-    """(48, 48) uint8 grey: the face levelled by its roll and framed as FER2013 pictures are.
+def face_crop(image: U8, landmarks: F32, *, side_px: int = SIDE_PX, colour: bool = False) -> U8:
+    """(side_px, side_px) uint8 grey: the face levelled by its roll and framed as FER2013 pictures are.
 
     `image` is (H, W, 3) uint8 RGB and `landmarks` its (468, 3) mesh. The size is measured on the three-dimensional
     mesh, so a turned head is not enlarged. Where the crop leaves the picture, the border is replicated. A face
-    larger than the crop is averaged over the area of each pixel.
+    larger than the crop is averaged over the area of each pixel. With `colour` the crop is (side_px, side_px, 3) RGB;
+    another `side_px` shows the same part of the head, larger or smaller.
 
     Raises:
         ValueError: The picture is not (H, W, 3) uint8, or the mesh is not a finite (468, 3) of some size.
@@ -51,16 +52,40 @@ def face_crop(image: U8, landmarks: F32) -> U8:
     if not (np.isfinite(size) and size > 0):
         msg = f"landmarks: expected finite points apart from each other, found a size of {size}"
         raise ValueError(msg)
-    scale = FACE_SIZE_PX / size
+    zoom = side_px / SIDE_PX
+    scale = FACE_SIZE_PX * zoom / size
     finer = min(ceil(1 / scale), _MAX_SUPERSAMPLING) if scale < 1 else 1
     roll = float(head_pose(landmarks[None])[0, 2])
-    matrix = _similarity(centre[:2], roll, scale * finer, np.array(FACE_CENTRE_PX, dtype=np.float64) * finer)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    side = SIDE_PX * finer
-    warped = cv2.warpAffine(grey, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    target = np.array(FACE_CENTRE_PX, dtype=np.float64) * zoom * finer
+    matrix = _similarity(centre[:2], roll, scale * finer, target)
+    picture = image if colour else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    side = side_px * finer
+    warped = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if finer > 1:
-        warped = cv2.resize(warped, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+        warped = cv2.resize(warped, (side_px, side_px), interpolation=cv2.INTER_AREA)
     return np.asarray(warped, dtype=np.uint8)
+
+
+def fitted(faces: U8, crop: Crop) -> U8:
+    """(n, *crop.shape) uint8 from (n, 48, 48) uint8 grey faces, for data sets that have no larger pictures.
+
+    Enlarged by cubic interpolation (made smaller: averaged), with grey in all three channels: a model for large or
+    coloured faces reads them worse than the faces of a video, which `face_crop` cuts at its own size.
+
+    Raises:
+        ValueError: `faces` is of another shape or type.
+    """
+    if faces.shape[1:] != (SIDE_PX, SIDE_PX) or faces.dtype != np.uint8:
+        msg = f"faces: expected (n, {SIDE_PX}, {SIDE_PX}) uint8, found {faces.shape} {faces.dtype}"
+        raise ValueError(msg)
+    if crop == Crop():
+        return faces
+    how = cv2.INTER_CUBIC if crop.side_px > SIDE_PX else cv2.INTER_AREA
+    out = np.empty((len(faces), *crop.shape), dtype=np.uint8)
+    for face, place in zip(faces, out, strict=True):
+        grey = cv2.resize(face, (crop.side_px, crop.side_px), interpolation=how)
+        place[:] = grey[..., None] if crop.colour else grey
+    return out
 
 
 def _similarity(
@@ -102,6 +127,16 @@ class OnnxPixelModel:
     def version(self) -> str:
         """Name and version, such as `pixel-1.0`."""
         return self._session.entry.version
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the ONNX file, 64 hexadecimal digits."""
+        return self._session.entry.sha256
+
+    @property
+    def crop(self) -> Crop:
+        """48 px, grey."""
+        return Crop()
 
     @property
     def entry(self) -> ModelEntry:

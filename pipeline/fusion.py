@@ -14,7 +14,8 @@ class FusionSettings:
     gain: how far the largest deviation from the group's mean moves a weight.
     pull: share of the distance to 0.5 that every update takes back, so that weights settle.
     weight_min, weight_max: bounds of the landmark arm's weight.
-    abstain_confidence, abstain_quality: below either, a reading abstains.
+    abstain_confidence, abstain_quality: below either, a reading abstains. On FER2013 PublicTest answers below 0.5 are wrong
+        more often than right; quality costs accuracy only below 0.1 (the card of `fused` has both curves).
     """
 
     every_s: int = 10
@@ -23,8 +24,8 @@ class FusionSettings:
     pull: float = 0.1
     weight_min: float = 0.2
     weight_max: float = 0.8
-    abstain_confidence: float = 0.4
-    abstain_quality: float = 0.15
+    abstain_confidence: float = 0.5
+    abstain_quality: float = 0.1
 
 
 DEFAULT_FUSION = FusionSettings()

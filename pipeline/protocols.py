@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from pipeline.emotions import F32
-from pipeline.types import U8, Expressions, Faces
+from pipeline.types import U8, Crop, Expressions, Faces
 
 
 class FaceTracker(Protocol):
@@ -17,14 +17,18 @@ class FaceTracker(Protocol):
 
 
 class PixelModel(Protocol):
-    """An expression model that reads grey pictures of faces."""
+    """An expression model that reads pictures of faces."""
 
     @property
     def version(self) -> str:
         """Name and version, such as `pixel-1.0`."""
 
+    @property
+    def crop(self) -> Crop:
+        """The pictures it reads."""
+
     def predict(self, faces: U8) -> Expressions:
-        """What (n, 48, 48) uint8 grey face crops express."""
+        """What (n, *crop.shape) uint8 face crops express."""
 
 
 class LandmarkModel(Protocol):

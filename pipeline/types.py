@@ -44,6 +44,23 @@ class Tile:
     image: U8
 
 
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The picture of a face that a pixel model reads: a square of `side_px`, grey or RGB, uint8.
+
+    One picture is (side_px, side_px), with `colour` (side_px, side_px, 3). What it shows of the head does not
+    depend on its size.
+    """
+
+    side_px: int = 48
+    colour: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture."""
+        return (self.side_px, self.side_px, 3) if self.colour else (self.side_px, self.side_px)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces:
     """All faces of a picture, first axis n.
@@ -64,16 +81,24 @@ class Faces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expressions:
-    """What a model says of n faces: (n, 7) logits, (n, 7) calibrated probabilities, (n, d) embeddings."""
+    """What a model says of n faces.
+
+    logits: (n, 7).
+    probabilities: (n, 7), calibrated for the model alone.
+    pool: (n, 7), calibrated for the mean with the other arm: two arms that are each calibrated alone make a mean
+        that is not, and in which the better arm counts for too little.
+    embeddings: (n, d).
+    """
 
     logits: F32
     probabilities: F64
+    pool: F64
     embeddings: F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceReading:
-    """One face in one frame: calibrated (7,) probabilities of each arm, and the weight of this frame.
+    """One face in one frame: (7,) probabilities of each arm, calibrated for their mean, and the weight of this frame.
 
     `landmark` is None where no mesh was found; `quality` is in [0.05, 1].
     """

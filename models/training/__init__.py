@@ -1,1 +1,1 @@
-"""Training, export and evaluation of the shipped models; training itself needs the `train` extra."""
+"""Training and export of the shipped models; needs the `train` extra."""

@@ -3,36 +3,32 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from models.datasets.data import FaceData
+from models.datasets.meshes import Meshes, cached_meshes
+from models.datasets.sources import load_data
 from models.errors import DataError, ModelError
-from models.landmark import FEATURES
 from models.manifest import WEIGHTS, ModelEntry
-from models.training.data import FaceData, load_faces
-from models.training.export import export, fitted_temperature, matching_offsets, shift_logits, write_model
-from models.training.landmark import PAPER_RECIPE, LandmarkGraph, LandmarkNetwork, train_landmark, train_landmark_paper
+from models.training.augment import other_views
+from models.training.entries import FER2013, Provenance, balance, central_faces, export_landmark, export_pixel, fit_pool
+from models.training.heads import LABELS
 from models.training.landmark import RECIPE as LANDMARK_RECIPE
-from models.training.loop import logits_of
-from models.training.meshes import Meshes, cached_meshes
-from models.training.pixel import N_EMBEDDING, PixelGraph, PixelNetwork, central, train_pixel
-from models.training.pixel import RECIPE as PIXEL_RECIPE
-from pipeline.emotions import EMOTIONS, F32
+from models.training.landmark import train_landmark, train_landmark_paper
+from models.training.pixel import train_pixel
 from pipeline.types import U8
 
 MODELS: Final = ("pixel", "landmark", "landmark-paper")
+"""What is trained; of the first two a variant in terms of the original labels comes with it."""
 
-_COMMON: Final[Mapping[str, Any]] = {
-    "classes": EMOTIONS,
-    "licence": "Apache-2.0 (weights); FER+ votes: MIT; FER2013 pictures: no licence stated",
-}
+FER2013_FILES: Final = ("fer2013_train.npz", "fer2013_valid.npz")
 
 
 class _Bars:
@@ -44,6 +40,10 @@ class _Bars:
     def counting(self, what: str) -> Callable[[int, int], None]:
         task = self._progress.add_task(what, total=None)
         return lambda done, total: self._progress.update(task, completed=done, total=total)
+
+    def said(self, line: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def training(self, what: str) -> Callable[[int, int, float], None]:
         task = self._progress.add_task(what, total=None)
@@ -60,11 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console) as progress:
+            bars = _Bars(progress)
+            task = _task(options, bars)
             for name in wanted:
                 started = time.monotonic()
-                entry = _train(name, options, _Bars(progress))
-                minutes = (time.monotonic() - started) / 60
-                progress.console.print(f"{entry.version}: temperature {entry.temperature}, {minutes:.1f} min")
+                for entry in _train(name, task, bars):
+                    progress.console.print(f"{entry.version}: temperature {entry.temperature}")
+                progress.console.print(f"{(time.monotonic() - started) / 60:.1f} min")
     except DataError as error:
         console.print(str(error), style="red", highlight=False)
         return 2
@@ -77,91 +79,113 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__)
     parser.add_argument("model", nargs="?", default="all", choices=[*MODELS, "all"])
-    parser.add_argument("--data", type=Path, required=True, help="folder of fer2013_train.npz and fer2013_valid.npz")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="where ONNX files and manifest.toml go")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DATA",
+        help="folder of fer2013_train.npz and fer2013_valid.npz; or any data set that `attuned evaluate expression` reads, "
+        "divided into splits; or two of them, to train and to calibrate on",
+    )
+    parser.add_argument(
+        "--splits",
+        nargs=2,
+        default=("Training", "PublicTest"),
+        metavar=("TRAIN", "VALID"),
+        help="parts of a data set to train and to calibrate on; default Training PublicTest, as FER2013 calls them",
+    )
+    parser.add_argument("--out", type=Path, help="where ONNX files and manifest.toml go; needed for data of your own")
     parser.add_argument("--cache", type=Path, default=Path("var"), help="where meshes and checkpoints are kept")
     return parser
 
 
-def _train(name: str, options: argparse.Namespace, bars: _Bars) -> ModelEntry:
-    train = load_faces(options.data / "fer2013_train.npz")
-    valid = load_faces(options.data / "fer2013_valid.npz")
-    checkpoint = options.cache / "training" / f"{name}.ckpt"
-    truth = train.ferplus
-    if name == "pixel":
-        pixel = train_pixel(train, checkpoint=checkpoint, progress=bars.training(name))
-        balance(pixel, pixel.head, central_faces(train.images[truth >= 0]), truth[truth >= 0])
-        return export_pixel(pixel, valid, options.out)
-    meshes = cached_meshes(train.images, folder=options.cache, progress=bars.counting("meshes for training"))
-    valid_meshes = cached_meshes(valid.images, folder=options.cache, progress=bars.counting("meshes for calibration"))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """What is trained on, calibrated on, and where it goes."""
+
+    train: FaceData
+    valid: FaceData
+    source: Provenance
+    out: Path
+    cache: Path
+
+
+def _task(options: argparse.Namespace, bars: _Bars) -> _Task:
+    """The data that the options name.
+
+    Raises:
+        DataError: They cannot be used, or go nowhere.
+    """
+    first = options.data[0]
+    shipped = [first / name for name in FER2013_FILES]
+    if len(options.data) == 1 and all(path.exists() for path in shipped):
+        train, valid = (load_data(path) for path in shipped)
+        return _Task(train, valid, FER2013, options.out or WEIGHTS, options.cache)
+    if len(options.data) > 2:  # noqa: PLR2004 (one to train on, one to calibrate on)
+        msg = f"--data: expected one or two, found {len(options.data)}"
+        raise DataError(msg)
+    if options.out is None:
+        msg = "--out: say where models of your own data go; those that come with attuned stay as they are"
+        raise DataError(msg)
+    parts = (
+        [(first, split) for split in options.splits] if len(options.data) == 1 else [(p, None) for p in options.data]
+    )
+    names = [" ".join(filter(None, (path.resolve().name, split))) for path, split in parts]
+    train, valid = (_faces(path, split, bars) for path, split in parts)
+    source = Provenance(
+        train=names[0], valid=names[1], licence=f"that of {names[0]}: not stated", voted=bool(train.votes.any())
+    )
+    return _Task(train.with_votes(), valid.with_votes(), source, options.out, options.cache)
+
+
+def _faces(path: Path, split: str | None, bars: _Bars) -> FaceData:
+    """The faces of a data set, without those that were not found in their pictures."""
+    what = " ".join(filter(None, ("pictures", split)))
+    data = load_data(path, split=split, progress=bars.counting(what), warn=bars.said)
+    if data.meshes is not None:
+        data = data.rows(np.flatnonzero(data.meshes.found))
+    if len(data) == 0:
+        msg = f"{path}: no face was found in any picture; give pictures of faces"
+        raise DataError(msg)
+    return data
+
+
+def _train(name: str, task: _Task, bars: _Bars) -> list[ModelEntry]:
+    train, valid, out, source = task.train, task.valid, task.out, task.source
+    checkpoint = task.cache / "training" / f"{name}.ckpt"
+
+    def meshes_of(data: FaceData, what: str) -> Meshes:
+        return data.meshes or found_in(data.images, what)
+
+    def found_in(images: U8, what: str) -> Meshes:
+        return cached_meshes(images, folder=task.cache, progress=bars.counting(f"meshes of the {what}"))
+
+    valid_meshes = meshes_of(valid, "faces for calibration")
+    meshes = meshes_of(train, "faces for training")
     if name == "landmark-paper":
         paper = train_landmark_paper(train, meshes, checkpoint=checkpoint, progress=bars.training(name))
-        return export_landmark(paper, valid, valid_meshes, options.out, paper=True)
-    network = train_landmark(train, meshes, checkpoint=checkpoint, progress=bars.training(name))
-    known = meshes.found & (truth >= 0)
-    balance(network, network.head, FEATURES["mesh"](meshes.landmarks[known]), truth[known])
-    return export_landmark(network, valid, valid_meshes, options.out, paper=False)
-
-
-def balance(network: torch.nn.Module, head: torch.nn.Module, inputs: F32, truth: NDArray[np.int64]) -> None:
-    """Shift the logits of the network's head, in place, by the `matching_offsets` on these inputs."""
-    shift_logits(head, matching_offsets(logits_of(network, inputs), truth))
-
-
-def central_faces(images: U8) -> F32:
-    """What the pixel network is given of (n, 48, 48) uint8 pictures."""
-    return central(torch.from_numpy(images.astype(np.float32))).numpy()
-
-
-def export_pixel(network: PixelNetwork, valid: FaceData, out: Path) -> ModelEntry:
-    """The manifest entry of the pixel model, calibrated on the FER+ majority of `valid` and written to `out`."""
-    truth = valid.ferplus
-    known = truth >= 0
-    faces = central_faces(valid.images[known])
-    fields = {
-        **_COMMON,
-        "name": "pixel",
-        "file": "pixel.onnx",
-        "kind": "pixel",
-        "version": PIXEL_RECIPE.version,
-        "features": "picture",
-        "input": "faces",
-        "dtype": "uint8",
-        "shape": (48, 48),
-        "embedding": N_EMBEDDING,
-        "temperature": fitted_temperature(logits_of(network, faces), truth[known]),
-        "training_data": "FER2013 Training with FER+ votes; temperature: FER2013 PublicTest, FER+ majority",
-        "card": "pixel.md",
-    }
-    content = export(PixelGraph(network), valid.images[:64], input_name="faces")
-    return write_model(out, content=content, fields=fields)
-
-
-def export_landmark(network: LandmarkNetwork, valid: FaceData, meshes: Meshes, out: Path, *, paper: bool) -> ModelEntry:
-    """The manifest entry of a landmark model, calibrated on the labels it was trained on and written to `out`."""
-    truth = valid.label if paper else valid.ferplus
-    known = meshes.found & (truth >= 0)
-    kind = "paper" if paper else "mesh"
-    inputs = FEATURES[kind](meshes.landmarks[known])
-    name = "landmark-paper" if paper else "landmark"
-    labels, majority = ("original labels",) * 2 if paper else ("FER+ votes", "FER+ majority")
-    fields = {
-        **_COMMON,
-        "name": name,
-        "file": f"{name}.onnx",
-        "kind": "landmark",
-        "version": (PAPER_RECIPE if paper else LANDMARK_RECIPE).version,
-        "features": kind,
-        "input": "features",
-        "dtype": "float32",
-        "shape": inputs.shape[1:],
-        "embedding": 128,
-        "temperature": fitted_temperature(logits_of(network, inputs), truth[known]),
-        "training_data": f"meshes of FER2013 Training with {labels}; temperature: FER2013 PublicTest, {majority}",
-        "card": f"{name}.md",
-    }
-    content = export(LandmarkGraph(network), inputs[:64], input_name="features")
-    return write_model(out, content=content, fields=fields)
+        return [export_landmark(paper, "original", valid, valid_meshes, out, paper=True, source=source)]
+    if name == "pixel":
+        faces = train.framed(meshes)
+        framings = [faces] if train.meshes is not None else [train.images, faces]
+        network = train_pixel(train, framings, checkpoint=checkpoint, progress=bars.training(name))
+        shown = valid.framed(valid_meshes)
+        balance(network.only("votes"), central_faces(shown), valid.ferplus)
+        entries = [export_pixel(network.only(labels), labels, valid, shown, out, source=source) for labels in LABELS]
+    else:
+        mirrored, worn = other_views(train.images, seed=LANDMARK_RECIPE.seed)
+        views = [
+            meshes,
+            found_in(mirrored, "mirrored faces for training"),
+            found_in(worn, "faces for training as a poor webcam shows them"),
+        ]
+        network = train_landmark(train, views, checkpoint=checkpoint, progress=bars.training(name))
+        entries = [
+            export_landmark(network.only(labels), labels, valid, valid_meshes, out, source=source) for labels in LABELS
+        ]
+    fit_pool(valid, valid_meshes, out)
+    return entries
 
 
 if __name__ == "__main__":

@@ -13,16 +13,30 @@ CROP: Final = 44
 _MIDDLE: Final = 23.5
 
 
-def distorted(picture: U8, rng: np.random.Generator) -> U8:
+def distorted(picture: U8, rng: np.random.Generator, *, share: float = 0.2) -> U8:
     """A (44, 44) uint8 picture of the same face as on the (48, 48) one, as another camera might show it.
 
     Mirrored half of the time; turned by up to 15 degrees, scaled by 0.87 to 1.15 and shifted by up to 4 px;
-    then brightness, contrast and low light; then, each in some of the pictures, blur, fewer pixels, JPEG
-    blocks and sensor noise.
+    then brightness, contrast and low light; then, each in this share of the pictures, blur, fewer pixels, JPEG
+    blocks and sensor noise, and, in three quarters of it, something held before the face.
     """
     framed = _reframed(picture, rng)
     lit = _relit(framed, rng)
-    return _degraded(lit, rng)
+    return _covered(_degraded(lit, rng, share=share), rng, share=0.75 * share)
+
+
+def other_views(pictures: U8, *, seed: int) -> tuple[U8, U8]:
+    """(n, 48, 48) uint8 pictures in two more ways in which the landmark model learns them.
+
+    Mirrored, in which the finder does not see quite the mirror image; and as a poor webcam shows them, half of them
+    mirrored: the finder errs there in its own way, and the model learns what not to rely on.
+    """
+    worn = []
+    for row, picture in enumerate(pictures):
+        rng = np.random.default_rng([seed, row])
+        seen = picture[:, ::-1] if rng.random() < 0.5 else picture  # noqa: PLR2004 (a fair coin)
+        worn.append(_degraded(_relit(seen, rng), rng, share=0.5))
+    return np.ascontiguousarray(pictures[:, :, ::-1]), np.stack(worn)
 
 
 def _reframed(picture: U8, rng: np.random.Generator) -> U8:
@@ -48,19 +62,32 @@ def _relit(picture: U8, rng: np.random.Generator) -> U8:
     return np.asarray(cv2.LUT(picture, table), dtype=np.uint8)
 
 
-def _degraded(picture: U8, rng: np.random.Generator) -> U8:
-    blur, fewer, jpeg, noise = rng.random(4)
-    if blur < 0.2:  # noqa: PLR2004
+def _degraded(picture: U8, rng: np.random.Generator, *, share: float) -> U8:
+    """Blur, fewer pixels, JPEG blocks and noise, each in this share of the pictures."""
+    blur, fewer, jpeg, noise = rng.random(4) < share
+    if blur:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.3)), dtype=np.uint8)
-    if fewer < 0.2:  # noqa: PLR2004
+    if fewer:
         side = int(rng.integers(20, 40))
         small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-        picture = np.asarray(cv2.resize(small, (CROP, CROP), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    if jpeg < 0.2:  # noqa: PLR2004
+        picture = np.asarray(cv2.resize(small, picture.shape, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    if jpeg:
         done, packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])
         if done:
             picture = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
-    if noise < 0.2:  # noqa: PLR2004
+    if noise:
         grain = rng.normal(0, rng.uniform(2, 10), size=picture.shape)
         picture = (picture + grain).clip(0, 255).astype(np.uint8)
+    return picture
+
+
+def _covered(picture: U8, rng: np.random.Generator, *, share: float) -> U8:
+    """A rectangle of 8 to 21 px a side before the face, of one grey level or of noise, in this share of the pictures."""
+    if rng.random() >= share:
+        return picture
+    sides = rng.integers(8, 22, size=2)
+    top, left = rng.integers(0, CROP - sides + 1)
+    level = rng.integers(0, 256) if rng.random() < 0.5 else rng.integers(0, 256, size=sides)  # noqa: PLR2004
+    picture = picture.copy()
+    picture[top : top + sides[0], left : left + sides[1]] = level
     return picture

@@ -1,27 +1,26 @@
-"""Training of the landmark models: one on the upright mesh and FER+ votes, one as the GROUP paper describes it."""
+"""Training of the landmark models: one on the upright mesh, one as the GROUP paper describes it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.datasets.data import FaceData
+from models.datasets.meshes import Meshes
 from models.landmark import FEATURES
-from models.training.data import FaceData
-from models.training.loop import Batch, Progress, Recipe, fit
-from models.training.meshes import Meshes
-from models.training.pixel import dense_head
-from pipeline.emotions import F32, N_EMOTIONS
-from pipeline.landmarks import upright
+from models.training.heads import OneHead, TwoHeads, joint_loss
+from models.training.loop import Batch, Progress, Recipe, fingerprint, fit
+from pipeline.emotions import N_EMOTIONS
 
-N_EMBEDDING: Final = 128
+N_EMBEDDING: Final = 256
 PAPER_HIDDEN: Final = 128
 
-RECIPE: Final = Recipe(version="landmark-1.0", n_epochs=30, batch_size=256, peak_rate=2e-3, seed=1)
-PAPER_RECIPE: Final = Recipe(version="landmark-paper-1.0", n_epochs=20, batch_size=128, peak_rate=2e-3, seed=1)
+RECIPE: Final = Recipe(version="1.1", n_epochs=100, batch_size=256, peak_rate=3e-3, seed=1)
+PAPER_RECIPE: Final = Recipe(version="1.1", n_epochs=20, batch_size=128, peak_rate=2e-3, seed=1)
 
 
 class _Standardise(nn.Module):
@@ -38,84 +37,69 @@ class _Standardise(nn.Module):
         return (inputs - self.mean) / self.deviation
 
 
-class LandmarkNetwork(nn.Module):
-    """A dense network on features of the mesh: `features` to an embedding, `head` from there to (n, 7) logits."""
-
-    def __init__(self, features: nn.Sequential, head: nn.Module) -> None:
-        super().__init__()
-        self.features = features
-        self.head = head
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(n, 7) logits in `EMOTIONS` order."""
-        logits: Tensor = self.head(self.features(inputs))
-        return logits
-
-
-class LandmarkGraph(nn.Module):
-    """What is exported: (n, d) float32 features in, (n, 7) logits and (n, 128) embeddings out."""
-
-    def __init__(self, network: LandmarkNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits in `EMOTIONS` order, and embeddings."""
-        embeddings = self.network.features(inputs)
-        return self.network.head(embeddings), embeddings
-
-
-def mesh_network(inputs: Tensor) -> LandmarkNetwork:
-    """The default model: 1404 -> 256 -> 128 with batch normalisation and dropout, then the dense head."""
-    features = nn.Sequential(
+def mesh_network(inputs: Tensor) -> TwoHeads:
+    """The default model: 1404 -> 512 -> 256 with batch normalisation and dropout, then the dense heads."""
+    trunk = nn.Sequential(
         _Standardise(inputs),
         nn.Dropout(0.1),
-        nn.Linear(inputs.shape[1], 256),
-        nn.BatchNorm1d(256),
+        nn.Linear(inputs.shape[1], 512),
+        nn.BatchNorm1d(512),
         nn.ReLU(),
         nn.Dropout(0.3),
-        nn.Linear(256, N_EMBEDDING),
+        nn.Linear(512, N_EMBEDDING),
         nn.BatchNorm1d(N_EMBEDDING),
         nn.ReLU(),
     )
-    return LandmarkNetwork(features, dense_head(N_EMBEDDING))
+    return TwoHeads(trunk, N_EMBEDDING)
 
 
-def paper_network(inputs: Tensor) -> LandmarkNetwork:
+def paper_network(inputs: Tensor) -> OneHead:
     """The paper's model: 272 inputs, two hidden layers of 128 rectified units, seven outputs (GROUP, section 3).
 
     Its embedding is the second hidden layer, and its head the last layer alone.
     """
-    features = nn.Sequential(
+    trunk = nn.Sequential(
         _Standardise(inputs),
         nn.Linear(inputs.shape[1], PAPER_HIDDEN),
         nn.ReLU(),
         nn.Linear(PAPER_HIDDEN, PAPER_HIDDEN),
         nn.ReLU(),
     )
-    return LandmarkNetwork(features, nn.Linear(PAPER_HIDDEN, N_EMOTIONS))
+    return OneHead(trunk, nn.Linear(PAPER_HIDDEN, N_EMOTIONS))
 
 
 def train_landmark(
-    data: FaceData, meshes: Meshes, *, checkpoint: Path, recipe: Recipe = RECIPE, progress: Progress | None = None
-) -> LandmarkNetwork:
-    """The default model, trained on the votes of the faces with a mesh, each in half of the epochs mirrored."""
-    targets, weights = data.vote_shares
-    rows = np.flatnonzero(meshes.found & (weights > 0))
-    landmarks = meshes.landmarks[rows]
-    mirrored = landmarks[:, mirror_order(landmarks)] * np.array([-1, 1, 1], dtype=np.float32)
-    inputs = [FEATURES["mesh"](landmarks), FEATURES["mesh"](mirrored)]
+    data: FaceData,
+    views: Sequence[Meshes],
+    *,
+    checkpoint: Path,
+    recipe: Recipe = RECIPE,
+    progress: Progress | None = None,
+) -> TwoHeads:
+    """The default model, trained on the votes and the original labels of the faces with a mesh.
+
+    `views` are the meshes of the same pictures, shown to the finder in several ways (see `other_views`). An epoch is as
+    many meshes as the first of them has, drawn from all.
+    """
+    shares, weights = data.vote_shares
+    usable = (weights > 0) | (data.label >= 0)
+    found = [meshes.found & usable for meshes in views]
+    inputs = np.concatenate(
+        [FEATURES["mesh"](meshes.landmarks[rows]) for meshes, rows in zip(views, found, strict=True)]
+    )
+    rows = np.concatenate([np.flatnonzero(rows) for rows in found])
+    arrays = (inputs, shares[rows], weights[rows], data.label[rows])
     torch.manual_seed(recipe.seed)
-    network = mesh_network(torch.from_numpy(inputs[0]))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.peak_rate, weight_decay=0.1)
-    batches = _shuffled(inputs, targets[rows], weights[rows], recipe.batch_size)
-    n_batches = max(1, len(rows) // recipe.batch_size)
+    network = mesh_network(torch.from_numpy(inputs))
+    n_batches = max(1, int(found[0].sum()) // recipe.batch_size)
     fit(
         network,
-        optimiser,
+        torch.optim.AdamW(network.parameters(), lr=recipe.peak_rate, weight_decay=0.1),
         recipe=recipe,
         n_batches=n_batches,
-        batches=batches,
+        batches=_shuffled(arrays, n_batches, recipe.batch_size),
+        loss=joint_loss,
+        data=fingerprint(arrays),
         checkpoint=checkpoint,
         progress=progress,
     )
@@ -124,60 +108,36 @@ def train_landmark(
 
 def train_landmark_paper(
     data: FaceData, meshes: Meshes, *, checkpoint: Path, recipe: Recipe = PAPER_RECIPE, progress: Progress | None = None
-) -> LandmarkNetwork:
+) -> OneHead:
     """The paper's model, trained on the original labels of the faces with a mesh."""
     rows = np.flatnonzero(meshes.found & (data.label >= 0))
     inputs = FEATURES["paper"](meshes.landmarks[rows])
-    targets = np.eye(N_EMOTIONS, dtype=np.float32)[data.label[rows]]
+    arrays = (inputs, data.label[rows])
     torch.manual_seed(recipe.seed)
     network = paper_network(torch.from_numpy(inputs))
-    optimiser = torch.optim.Adamax(network.parameters(), lr=recipe.peak_rate)
-    batches = _shuffled([inputs], targets, np.ones(len(rows), dtype=np.float32), recipe.batch_size)
     n_batches = max(1, len(rows) // recipe.batch_size)
     fit(
         network,
-        optimiser,
+        torch.optim.Adamax(network.parameters(), lr=recipe.peak_rate),
         recipe=recipe,
         n_batches=n_batches,
-        batches=batches,
+        batches=_shuffled(arrays, n_batches, recipe.batch_size),
+        loss=lambda network, batch: nn.functional.cross_entropy(network(batch[0])[0], batch[1]),
+        data=fingerprint(arrays),
         checkpoint=checkpoint,
         progress=progress,
     )
     return network
 
 
-def mirror_order(landmarks: F32) -> NDArray[np.intp]:
-    """(468,) for each vertex, the one on the other side of the face: an involution.
-
-    Found on the median of the upright (n, 468, 3) meshes, as the nearest vertex to each one's mirror image.
-
-    Raises:
-        ValueError: Two vertices claim the same partner: the meshes are too few or no faces.
-    """
-    median = np.median(upright(landmarks), axis=0)
-    distances = np.linalg.norm((median * (-1, 1, 1))[:, None] - median[None], axis=2)
-    partner = np.asarray(distances.argmin(axis=1))
-    if not np.array_equal(partner[partner], np.arange(len(partner))):
-        msg = f"landmarks: expected meshes of faces, found {len(landmarks)} whose median is not symmetric"
-        raise ValueError(msg)
-    return partner
-
-
 def _shuffled(
-    variants: list[F32], targets: F32, weights: F32, batch_size: int
+    arrays: tuple[NDArray[Any], ...], n_batches: int, batch_size: int
 ) -> Callable[[np.random.Generator], Iterator[Batch]]:
-    """Batches in random order, each row from a variant of the inputs drawn at random."""
-    n = len(targets)
-    n_batches = max(1, n // batch_size)
+    """Batches of rows of all arrays, in random order."""
 
     def batches(rng: np.random.Generator) -> Iterator[Batch]:
-        order = rng.permutation(n)[: n_batches * batch_size]
-        variant = rng.integers(len(variants), size=n)
+        order = rng.permutation(len(arrays[0]))[: n_batches * batch_size]
         for part in np.array_split(order, n_batches):
-            inputs = np.empty((len(part), variants[0].shape[1]), dtype=np.float32)
-            for number, rows in enumerate(variants):
-                chosen = variant[part] == number
-                inputs[chosen] = rows[part[chosen]]
-            yield torch.from_numpy(inputs), torch.from_numpy(targets[part]), torch.from_numpy(weights[part])
+            yield tuple(torch.from_numpy(array[part]) for array in arrays)
 
     return batches

@@ -1,19 +1,25 @@
 """The training loop of every model: seeded, with a checkpoint after each epoch to go on from after a kill."""
 
+import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.emotions import F32
+from models.errors import ModelError
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Inputs (b, ...) float32, targets (b, 7) summing to one, weights (b,) in [0, 1]."""
+Batch = tuple[Tensor, ...]
+"""Inputs (b, ...) float32, then what the loss wants to know of them."""
+
+Loss = Callable[[nn.Module, Batch], Tensor]
+"""What a network is trained to make small: a scalar for a batch."""
 
 Progress = Callable[[int, int, float], None]
 """Called after each batch with steps done, steps in all, and the mean loss of the epoch so far."""
@@ -21,10 +27,7 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How long, how fast and from which seed a model is trained; `version` names what it is trained as.
-
-    A checkpoint of another recipe is not gone on from.
-    """
+    """How long, how fast and from which seed a model is trained; `version` is that of the model."""
 
     version: str
     n_epochs: int
@@ -45,6 +48,15 @@ def one_cycle(done: float, *, peak: float, warm_up: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
 
 
+def fingerprint(arrays: Iterable[NDArray[np.generic]]) -> str:
+    """Hash of what a network learns."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
 def fit(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -52,16 +64,22 @@ def fit(
     recipe: Recipe,
     n_batches: int,
     batches: Callable[[np.random.Generator], Iterator[Batch]],
+    loss: Loss,
+    data: str,
     checkpoint: Path,
     progress: Progress | None = None,
     after_epoch: Callable[[int, float], None] | None = None,
 ) -> None:
-    """Train `network` in place on the cross-entropy with soft targets.
+    """Train `network` in place.
+
+    `data` is the `fingerprint` of what is learnt: a checkpoint of other data, another recipe or another network is
+    not gone on from.
 
     `batches` gives the `n_batches` of one epoch from a generator seeded by recipe and epoch, so that an
     interrupted training goes on to the same weights. `after_epoch` is given the epoch (from 0) and its loss.
     """
-    first = _resume(network, optimiser, recipe, checkpoint)
+    identity = f"{recipe} {data} {[(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()]}"
+    first = _resume(network, optimiser, identity, checkpoint)
     total = recipe.n_epochs * n_batches
     for epoch in range(first, recipe.n_epochs):
         torch.manual_seed(recipe.seed * 10_007 + epoch)
@@ -71,40 +89,34 @@ def fit(
             done = epoch * n_batches + step
             for group in optimiser.param_groups:
                 group["lr"] = one_cycle(done / total, peak=recipe.peak_rate, warm_up=recipe.warm_up)
-            summed += _step(network, optimiser, batch, bfloat16=recipe.bfloat16)
+            summed += _step(network, optimiser, loss, batch, bfloat16=recipe.bfloat16)
+            if not math.isfinite(summed):
+                msg = f"the training of {checkpoint.stem} diverged in epoch {epoch + 1}: lower the rate of its recipe"
+                raise ModelError(msg)
             if progress is not None:
                 progress(done + 1, total, summed / (step + 1))
-        _save(network, optimiser, recipe, checkpoint, epoch + 1)
+        _save(network, optimiser, identity, checkpoint, epoch + 1)
         if after_epoch is not None:
             after_epoch(epoch, summed / n_batches)
     network.eval()
 
 
-def logits_of(network: nn.Module, inputs: F32, *, batch_size: int = 512) -> F32:
-    """(n, 7) logits of the network in evaluation mode for (n, ...) float32 inputs."""
-    network.eval()
-    with torch.inference_mode():
-        parts = [network(torch.from_numpy(inputs[at : at + batch_size])) for at in range(0, len(inputs), batch_size)]
-    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
-
-
-def _step(network: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, *, bfloat16: bool) -> float:
-    inputs, targets, weights = batch
+def _step(network: nn.Module, optimiser: torch.optim.Optimizer, loss: Loss, batch: Batch, *, bfloat16: bool) -> float:
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        logits = network(inputs)
-    losses = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
-    loss = (losses * weights).sum() / weights.sum().clamp_min(1e-6)
+        value = loss(network, batch)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    value.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
-    return float(loss.detach())
+    return float(value.detach())
 
 
-def _resume(network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, checkpoint: Path) -> int:
-    if not checkpoint.exists():
+def _resume(network: nn.Module, optimiser: torch.optim.Optimizer, identity: str, checkpoint: Path) -> int:
+    """Epochs done already; 0, too, where the checkpoint is damaged."""
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
         return 0
-    state = torch.load(checkpoint, weights_only=True)
-    if state["recipe"] != repr(recipe):
+    if state.get("identity") != identity:
         return 0
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
@@ -112,10 +124,10 @@ def _resume(network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe
 
 
 def _save(
-    network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, checkpoint: Path, epochs_done: int
+    network: nn.Module, optimiser: torch.optim.Optimizer, identity: str, checkpoint: Path, epochs_done: int
 ) -> None:
     state = {
-        "recipe": repr(recipe),
+        "identity": identity,
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
         "epochs_done": epochs_done,

@@ -1,78 +1,80 @@
-"""Training of the pixel model: a small, fully convolutional network on grey 48 px faces and FER+ votes."""
+"""Training of the pixel model: a small, fully convolutional network on grey 48 px faces."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
+from models.datasets.data import FaceData
 from models.training.augment import CROP, distorted
-from models.training.data import FaceData
-from models.training.loop import Batch, Progress, Recipe, fit
-from pipeline.emotions import N_EMOTIONS
+from models.training.heads import OneHead, TwoHeads, joint_loss
+from models.training.loop import Batch, Progress, Recipe, fingerprint, fit
+from pipeline.types import U8
 
-N_EMBEDDING: Final = 192
-N_HIDDEN: Final = 64
+N_EMBEDDING: Final = 256
 _MARGIN: Final = (48 - CROP) // 2
 
-RECIPE: Final = Recipe(version="pixel-1.0", n_epochs=30, batch_size=128, peak_rate=0.1, seed=1, bfloat16=True)
+RECIPE: Final = Recipe(version="1.1", n_epochs=40, batch_size=128, peak_rate=0.1, seed=1, bfloat16=True)
+FINISH: Final = Recipe(version="1.1", n_epochs=16, batch_size=128, peak_rate=0.05, seed=2, bfloat16=True)
+"""A second, shorter cycle on pictures that are closer to what cameras mostly give."""
 
+_N_FOR_STATISTICS: Final = 32
+"""Batches for the statistics of the batch normalisation."""
 
-def dense_head(n_embedding: int) -> nn.Sequential:
-    """The part that personalisation replaces: embedding -> 64 -> 7, dropout 0.5."""
-    return nn.Sequential(nn.Linear(n_embedding, N_HIDDEN), nn.ReLU(), nn.Dropout(0.5), nn.Linear(N_HIDDEN, N_EMOTIONS))
+_DISTORTED: Final = (0.2, 0.08)
+"""Share of the pictures with each distortion, in the first cycle and in the second; see `distorted`."""
 
 
 def _convolution(n_in: int, n_out: int) -> list[nn.Module]:
     return [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
 
 
-class PixelNetwork(nn.Module):
-    """Seven 3x3 convolutions (24-24, 48-48, 96-96, 192), mean over the map, dense head; 341 k parameters.
+class PixelTrunk(nn.Module):
+    """Eight 3x3 convolutions (32; 64-64; 128-128-128; 256-256) and the mean over the map; 1.3 M parameters.
 
-    Takes (n, 44, 44) grey levels 0 to 255 as float32; see `central`.
+    Takes (n, 44, 44) grey levels 0 to 255 as float32, see `central`, and gives (n, 256) embeddings. Only one
+    convolution is at full size: wide layers on small maps cost less than they add.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            *_convolution(1, 24),
-            *_convolution(24, 24),
+        self.layers = nn.Sequential(
+            *_convolution(1, 32),
             nn.MaxPool2d(2),
-            *_convolution(24, 48),
-            *_convolution(48, 48),
+            *_convolution(32, 64),
+            *_convolution(64, 64),
             nn.MaxPool2d(2),
-            *_convolution(48, 96),
-            *_convolution(96, 96),
+            *_convolution(64, 128),
+            *_convolution(128, 128),
+            *_convolution(128, 128),
             nn.MaxPool2d(2),
-            *_convolution(96, N_EMBEDDING),
+            *_convolution(128, N_EMBEDDING),
+            *_convolution(N_EMBEDDING, N_EMBEDDING),
         )
-        self.head = dense_head(N_EMBEDDING)
-
-    def embed(self, faces: Tensor) -> Tensor:
-        """(n, 192) embeddings."""
-        maps: Tensor = self.features((faces.unsqueeze(1) - 128.0) / 64.0)
-        return maps.mean(dim=(2, 3))
 
     def forward(self, faces: Tensor) -> Tensor:
-        """(n, 7) logits in `EMOTIONS` order."""
-        logits: Tensor = self.head(self.embed(faces))
-        return logits
+        """(n, 256) embeddings."""
+        maps: Tensor = self.layers((faces.unsqueeze(1) - 128.0) / 64.0)
+        return maps.mean(dim=(2, 3))
 
 
 class PixelGraph(nn.Module):
-    """What is exported: (n, 48, 48) uint8 faces in, (n, 7) logits and (n, 192) embeddings out."""
+    """What is exported: (n, 48, 48) uint8 faces in, (n, 7) logits and (n, 256) embeddings out."""
 
-    def __init__(self, network: PixelNetwork) -> None:
+    def __init__(self, network: OneHead) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, faces: Tensor) -> Tensor:
         """Logits in `EMOTIONS` order, and embeddings."""
-        embeddings = self.network.embed(central(faces.float()))
-        return self.network.head(embeddings), embeddings
+        both: Tensor = self.network(central(faces.float()))
+        return both
 
 
 def central(faces: Tensor) -> Tensor:
@@ -82,43 +84,62 @@ def central(faces: Tensor) -> Tensor:
 
 def train_pixel(
     data: FaceData,
+    framings: Sequence[U8],
     *,
     checkpoint: Path,
-    recipe: Recipe = RECIPE,
+    recipes: tuple[Recipe, Recipe] = (RECIPE, FINISH),
     progress: Progress | None = None,
-    after_epoch: Callable[[PixelNetwork, int, float], None] | None = None,
-) -> PixelNetwork:
-    """A network trained on the vote distribution of `data` (see `FaceData.vote_shares`), in evaluation mode."""
-    torch.manual_seed(recipe.seed)
+    after_epoch: Callable[[TwoHeads, int, float], None] | None = None,
+) -> TwoHeads:
+    """A network trained on the votes and the original labels of `data` (see `joint_loss`), in evaluation mode.
+
+    `framings` are its (n, 48, 48) pictures, cut out in one way or several; which one is learnt is drawn each time.
+    The two recipes are gone through one after the other, each with a checkpoint of its own beside `checkpoint`. The
+    weights are the mean of those at both ends (Izmailov et al. 2018, "Averaging weights leads to wider optima and better
+    generalization"), for which the statistics of the batch normalisation are taken anew.
+    """
+    torch.manual_seed(recipes[0].seed)
     # Channels last: half the time per step on the processors this was tried on.
-    network = PixelNetwork()
+    network = TwoHeads(PixelTrunk(), N_EMBEDDING)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    targets, weights = data.vote_shares
+    rows = np.flatnonzero((weights > 0) | (data.label >= 0))
+
+    def batches(rng: np.random.Generator, *, size: int, share: float) -> Iterator[Batch]:
+        n_batches = max(1, len(rows) // size)
+        order = rng.permutation(rows)
+        for part in np.array_split(order[: n_batches * size], n_batches):
+            drawn = zip(rng.integers(len(framings), size=len(part)), part, strict=True)
+            pictures = [distorted(framings[way][row], rng, share=share) for way, row in drawn]
+            arrays = (np.stack(pictures).astype(np.float32), targets[part], weights[part], data.label[part])
+            yield tuple(torch.from_numpy(array) for array in arrays)
+
+    learnt = fingerprint([*framings, targets, weights, data.label])
+    ends = []
+    for cycle, (recipe, share) in enumerate(zip(recipes, _DISTORTED, strict=True), start=1):
+        fit(
+            network,
+            _optimiser(network, recipe.peak_rate),
+            recipe=recipe,
+            n_batches=max(1, len(rows) // recipe.batch_size),
+            batches=partial(batches, size=recipe.batch_size, share=share),
+            loss=joint_loss,
+            data=learnt,
+            checkpoint=checkpoint.with_stem(f"{checkpoint.stem}-{cycle}"),
+            progress=progress,
+            after_epoch=None if after_epoch is None else partial(after_epoch, network),
+        )
+        ends.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+    mean = {name: (tensor + ends[1][name]) / 2 for name, tensor in ends[0].items() if tensor.is_floating_point()}
+    network.load_state_dict(ends[1] | mean)
+    some = batches(np.random.default_rng(recipes[1].seed), size=recipes[1].batch_size, share=_DISTORTED[1])
+    update_bn(islice(some, _N_FOR_STATISTICS), network)
+    return network.eval()
+
+
+def _optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Stochastic gradient descent that decays weights, but neither biases nor the scales of normalisation."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.SGD(
-        [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}],
-        lr=recipe.peak_rate,
-        momentum=0.9,
-        nesterov=True,
-    )
-    targets, weights = data.vote_shares
-    rows = np.flatnonzero(weights > 0)
-    n_batches = max(1, len(rows) // recipe.batch_size)
-
-    def batches(rng: np.random.Generator) -> Iterator[Batch]:
-        order = rng.permutation(rows)
-        for part in np.array_split(order[: n_batches * recipe.batch_size], n_batches):
-            faces = np.stack([distorted(data.images[row], rng) for row in part]).astype(np.float32)
-            yield torch.from_numpy(faces), torch.from_numpy(targets[part]), torch.from_numpy(weights[part])
-
-    fit(
-        network,
-        optimiser,
-        recipe=recipe,
-        n_batches=n_batches,
-        batches=batches,
-        checkpoint=checkpoint,
-        progress=progress,
-        after_epoch=None if after_epoch is None else lambda epoch, loss: after_epoch(network, epoch, loss),
-    )
-    return network
+    groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)

@@ -18,7 +18,7 @@ from daemon.session import Session, SessionInfo, State
 from daemon.sources.file import FileSource, probe
 from pipeline.call import CallSettings
 from pipeline.gallery import GallerySettings
-from pipeline.types import U8, CallSecond, Event, Expressions, Faces
+from pipeline.types import U8, CallSecond, Crop, Event, Expressions, Faces
 from pipeline.wire import Stamp, Versions
 
 
@@ -47,11 +47,13 @@ class Happy:
     """Says happiness of everybody."""
 
     version = "happy-1.0"
+    crop = Crop()
 
     def predict(self, faces: np.ndarray) -> Expressions:
         """The same for each."""
         n = len(faces)
-        return Expressions(np.zeros((n, 7), np.float32), np.stack([p(happiness=0.9)] * n), np.zeros((n, 1), np.float32))
+        happy = np.stack([p(happiness=0.9)] * n)
+        return Expressions(np.zeros((n, 7), np.float32), happy, happy, np.zeros((n, 1), np.float32))
 
 
 class Everything:

@@ -389,7 +389,7 @@ def test_doctor_finds_the_models(attuned) -> None:  # noqa: ANN001
     """On a machine where the tests run nothing that is needed is missing."""
     done = attuned("doctor")
     assert done.returncode == 0, done.stdout
-    assert "hashes as in the manifest" in done.stdout
+    assert "hashes as they should be" in done.stdout
 
 
 def test_the_daemon_runs_its_sessions_until_it_is_stopped(start_attuned, short_call, tmp_path) -> None:  # noqa: ANN001

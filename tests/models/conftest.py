@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from models.training.data import VOTES, FaceData
+from models.datasets.data import VOTES, FaceData
+from models.datasets.meshes import Meshes
 from models.training.export import write_model
-from models.training.meshes import Meshes
 from pipeline.emotions import EMOTIONS
 from pipeline.landmarks import RIGID_POINTS, RIGID_REFERENCE
 
@@ -53,6 +53,7 @@ FIELDS: dict[str, Any] = {
     "embedding": 2304,
     "classes": EMOTIONS,
     "temperature": 2.0,
+    "pool_temperature": 0.5,
     "licence": "none",
     "training_data": "none",
     "card": "tiny.md",

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.datasets.data import VOTES, FaceData, load_faces
 from models.errors import DataError
-from models.training.data import VOTES, FaceData, load_faces
 from pipeline.emotions import EMOTIONS
 
 

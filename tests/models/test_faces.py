@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from models.faces import UNSEEN_SCORE, MediaPipeFaceTracker, _quiet_stderr, still_face_finder
+from models.faces import UNSEEN_SCORE, MediaPipeFaceTracker, quiet_stderr, still_face_finder
 from pipeline.landmarks import mesh_box
 
 
@@ -136,12 +136,12 @@ def test_nothing_is_written_on_stderr() -> None:
 
 def test_quiet_keeps_what_others_write(capfd: pytest.CaptureFixture[str]) -> None:
     """Only native lines are lost; other lines, from whatever thread, come out when the last user leaves."""
-    with _quiet_stderr():
+    with quiet_stderr():
         os.write(2, b"I0000 00:00:1700000000.000000   12 gl_context.cc:369] GL version\n")
         thread = threading.Thread(target=os.write, args=(2, b"from a thread\n"))
         thread.start()
         thread.join()
-        with _quiet_stderr():
+        with quiet_stderr():
             os.write(2, b"from a second user\n")
         assert capfd.readouterr().err == ""
     assert capfd.readouterr().err == "from a thread\nfrom a second user\n"
@@ -151,7 +151,7 @@ def test_quiet_keeps_what_others_write(capfd: pytest.CaptureFixture[str]) -> Non
 
 def test_quiet_restores_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     """An exception inside leaves stderr where it was."""
-    with pytest.raises(RuntimeError), _quiet_stderr():
+    with pytest.raises(RuntimeError), quiet_stderr():
         raise RuntimeError
     os.write(2, b"here again\n")
     assert capfd.readouterr().err == "here again\n"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.testing import assert_allclose
 
@@ -115,6 +116,20 @@ def test_another_embedding(weights: Weights) -> None:
     assert "(n, 64) embeddings, found (1, 7) and (1, 2304)" in refused(weights(embedding=64))
 
 
+@pytest.mark.parametrize("bad", ["logits", "embedding"])
+def test_numbers_that_are_not_finite(weights: Weights, tiny: Tiny, bad: str) -> None:
+    """A network that answers a black face with the logarithm of 0 is refused."""
+    model = onnx.load_from_string(tiny())
+    for node in model.graph.node:
+        if bad in node.output:
+            node.output[:] = ["before"]
+        elif bad in node.input:
+            node.input[:] = ["before" if name == bad else name for name in node.input]
+    model.graph.node.append(onnx.helper.make_node("Log", ["before"], [bad]))
+    message = refused(weights(model.SerializeToString()))
+    assert "tiny.onnx: expected finite numbers, found others; reinstall attuned" in message
+
+
 def test_an_unknown_name(weights: Weights) -> None:
     """The models there are, are named."""
     assert "no model 'pixie'" in refused(weights(), "pixie")
@@ -166,7 +181,8 @@ def test_the_shipped_models_load() -> None:
         assert make(name).entry == entry
         assert (WEIGHTS / entry.card).is_file()
     models = load_models()
-    assert (models.pixel.version, models.landmark.version) == ("pixel-1.0", "landmark-1.0")
+    assert models.pixel.entry == read_manifest()["pixel"]
+    assert models.landmark.entry == read_manifest()["landmark"]
 
 
 def test_nothing_calls_home(tmp_path: Path) -> None:

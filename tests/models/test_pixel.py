@@ -76,6 +76,29 @@ def test_the_border_is_replicated_outside_the_picture() -> None:
     assert (face_crop(picture, mesh_at(-300, 5000, size=FACE_SIZE_PX)) == 90).all()
 
 
+@pytest.mark.parametrize("side_px", [64, 224])
+def test_a_larger_crop_shows_the_same(side_px: int) -> None:
+    """Everything is where it was, as many times further out, in whatever size the face has."""
+    zoom = side_px / 48
+    for scale in (0.5, 1.0, 3.0):
+        picture = grey(spot(60 * scale, 70 * scale, side=int(130 * scale), radius=3 * scale))
+        crop = face_crop(picture, mesh_at(50 * scale, 60 * scale, size=FACE_SIZE_PX * scale), side_px=side_px)
+        assert (crop.shape, crop.dtype) == ((side_px, side_px), np.uint8)
+        expected = ((FACE_CENTRE_PX[0] + 10) * zoom, (FACE_CENTRE_PX[1] + 10) * zoom)
+        assert_allclose(centroid(crop), expected, atol=0.15 * zoom)
+
+
+def test_a_coloured_crop_keeps_its_channels() -> None:
+    """Red, green and blue are where they were, each what the grey crop of it alone would be."""
+    picture = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    mesh = mesh_at(60, 60, size=2 * FACE_SIZE_PX, roll=0.2)
+    crop = face_crop(picture, mesh, side_px=64, colour=True)
+    assert (crop.shape, crop.dtype) == ((64, 64, 3), np.uint8)
+    for channel in range(3):
+        alone = face_crop(grey(picture[..., channel]), mesh, side_px=64)
+        assert np.abs(crop[..., channel].astype(int) - alone).max() <= 1
+
+
 def test_wrong_inputs_are_refused() -> None:
     """Pictures and meshes of other shapes, and meshes without a size, are named."""
     picture, mesh = np.zeros((9, 9, 3), dtype=np.uint8), mesh_at(5, 5, size=3)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,17 +12,20 @@ import torch
 from skimage import data
 from torch import nn
 
+from models.datasets.data import FaceData
+from models.datasets.meshes import Meshes, cached_meshes, find_meshes, framed
 from models.errors import ModelError
+from models.evaluation.calibration import fitted_pool
 from models.landmark import FEATURES, OnnxLandmarkModel
-from models.manifest import MANIFEST
+from models.manifest import MANIFEST, read_manifest
 from models.pixel import OnnxPixelModel
 from models.training import landmark, pixel
-from models.training.__main__ import export_landmark, export_pixel, main
+from models.training.__main__ import main
 from models.training.augment import CROP, distorted
-from models.training.data import FaceData
-from models.training.export import export, fitted_temperature, matching_offsets, shift_logits
-from models.training.loop import Recipe, logits_of, one_cycle
-from models.training.meshes import Meshes, cached_meshes, find_meshes
+from models.training.entries import central_faces, export_landmark, export_pixel, fit_pool
+from models.training.export import export, matching_offsets, shift_logits
+from models.training.heads import TwoHeads, dense_head, joint_loss, logits_of
+from models.training.loop import Recipe, one_cycle
 
 SHORT = {"n_epochs": 2, "batch_size": 8}
 
@@ -40,6 +44,12 @@ def weights_of(network: nn.Module) -> list[np.ndarray]:
     return [tensor.numpy().copy() for tensor in network.state_dict().values()]
 
 
+def short_recipes() -> tuple[Recipe, Recipe]:
+    """Both cycles of the pixel model in two epochs each, in full precision."""
+    first, second = (replace(recipe, **SHORT, bfloat16=False) for recipe in (pixel.RECIPE, pixel.FINISH))
+    return first, second
+
+
 class KilledError(Exception):
     """Stands for the end of the process."""
 
@@ -52,19 +62,22 @@ def killed(done: int, total: int, loss: float) -> None:
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path, made_up_data: FaceData) -> None:
-    """Killed in the second epoch and started again, the pixel model is that of a training without interruption."""
-    recipe = replace(pixel.RECIPE, **SHORT, bfloat16=False)
-    whole = pixel.train_pixel(made_up_data, checkpoint=tmp_path / "whole.ckpt", recipe=recipe)
+    """Killed in the second of four epochs and started again, the pixel model is that of a training without interruption."""
+    recipes = short_recipes()
+    whole = pixel.train_pixel(made_up_data, [made_up_data.images], checkpoint=tmp_path / "whole.ckpt", recipes=recipes)
     with pytest.raises(KilledError):
-        pixel.train_pixel(made_up_data, checkpoint=tmp_path / "torn.ckpt", recipe=recipe, progress=killed)
+        pixel.train_pixel(
+            made_up_data, [made_up_data.images], checkpoint=tmp_path / "torn.ckpt", recipes=recipes, progress=killed
+        )
     epochs = []
     torn = pixel.train_pixel(
         made_up_data,
+        [made_up_data.images],
         checkpoint=tmp_path / "torn.ckpt",
-        recipe=recipe,
+        recipes=recipes,
         after_epoch=lambda _network, epoch, _loss: epochs.append(epoch),
     )
-    assert epochs == [1]
+    assert epochs == [1, 0, 1]
     for one, other in zip(weights_of(whole), weights_of(torn), strict=True):
         assert np.array_equal(one, other)
 
@@ -84,6 +97,32 @@ def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(
         assert np.array_equal(one, other)
 
 
+def test_a_checkpoint_of_other_data_is_not_gone_on_from(
+    tmp_path: Path, made_up_data: FaceData, made_up_meshes: Meshes
+) -> None:
+    """The same recipe with labels exchanged starts anew, and so does one whose checkpoint is damaged."""
+    recipe = replace(landmark.PAPER_RECIPE, **SHORT)
+    exchanged = replace(made_up_data, label=(made_up_data.label + 1) % 7)
+    alone = landmark.train_landmark_paper(exchanged, made_up_meshes, checkpoint=tmp_path / "alone.ckpt", recipe=recipe)
+    path = tmp_path / "model.ckpt"
+    landmark.train_landmark_paper(made_up_data, made_up_meshes, checkpoint=path, recipe=recipe)
+    after_another = landmark.train_landmark_paper(exchanged, made_up_meshes, checkpoint=path, recipe=recipe)
+    path.write_bytes(b"damaged")
+    after_damage = landmark.train_landmark_paper(exchanged, made_up_meshes, checkpoint=path, recipe=recipe)
+    for found in (after_another, after_damage):
+        for one, other in zip(weights_of(found), weights_of(alone), strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_a_training_that_diverges_says_so(tmp_path: Path, made_up_data: FaceData, made_up_meshes: Meshes) -> None:
+    """A loss that is no number ends it, before anything is exported."""
+    broken = replace(made_up_meshes, landmarks=np.full_like(made_up_meshes.landmarks, np.nan))
+    with pytest.raises(ModelError, match="the training of model diverged in epoch 1"):
+        landmark.train_landmark_paper(
+            made_up_data, broken, checkpoint=tmp_path / "model.ckpt", recipe=replace(landmark.PAPER_RECIPE, **SHORT)
+        )
+
+
 def test_the_papers_model_is_the_papers() -> None:
     """272 inputs, two hidden layers of 128, seven outputs: 35,000 + 16,512 + 903 weights and biases."""
     network = landmark.paper_network(torch.zeros(2, 272))
@@ -94,40 +133,91 @@ def test_the_papers_model_is_the_papers() -> None:
 def test_exported_models_say_what_the_trained_ones_said(
     tmp_path: Path, made_up_data: FaceData, made_up_meshes: Meshes
 ) -> None:
-    """All three, trained for two epochs, written, loaded through the manifest: logits equal within 1e-4."""
-    checkpoint, out = tmp_path / "model.ckpt", tmp_path / "out"
-    recipe = replace(pixel.RECIPE, **SHORT, bfloat16=False)
-    network = pixel.train_pixel(made_up_data, checkpoint=checkpoint, recipe=recipe)
-    entry = export_pixel(network, made_up_data, out)
-    said = OnnxPixelModel(folder=out).predict(made_up_data.images)
-    faces = pixel.central(torch.from_numpy(made_up_data.images).float()).numpy()
-    np.testing.assert_allclose(said.logits, logits_of(network, faces), atol=1e-4)
-    assert (said.embeddings.shape, entry.version) == ((32, 192), "pixel-1.0")
+    """All five, trained for two epochs, written, loaded through the manifest: logits equal within 1e-4."""
+    checkpoint, out, meshes = tmp_path / "model.ckpt", tmp_path / "out", made_up_meshes
+    network = pixel.train_pixel(
+        made_up_data,
+        [made_up_data.images],
+        checkpoint=checkpoint,
+        recipes=short_recipes(),
+    )
+    faces = central_faces(made_up_data.images)
+    for labels, name in (("votes", "pixel"), ("original", "pixel-fer2013")):
+        entry = export_pixel(network.only(labels), labels, made_up_data, made_up_data.images, out)
+        said = OnnxPixelModel(name, folder=out).predict(made_up_data.images)
+        np.testing.assert_allclose(said.logits, logits_of(network.only(labels), faces), atol=1e-4)
+        assert (said.embeddings.shape, entry.version) == ((32, 256), f"{name}-{pixel.RECIPE.version}")
 
-    meshes = made_up_meshes
-    for name, train in (("landmark", landmark.train_landmark), ("landmark-paper", landmark.train_landmark_paper)):
-        paper = name == "landmark-paper"
-        recipe = replace(landmark.PAPER_RECIPE if paper else landmark.RECIPE, **SHORT)
-        trained = train(made_up_data, meshes, checkpoint=checkpoint, recipe=recipe)
-        export_landmark(trained, made_up_data, meshes, out, paper=paper)
+    recipe = replace(landmark.RECIPE, **SHORT)
+    trained = landmark.train_landmark(made_up_data, [meshes, meshes], checkpoint=checkpoint, recipe=recipe)
+    inputs = FEATURES["mesh"](meshes.landmarks)
+    for labels, name in (("votes", "landmark"), ("original", "landmark-fer2013")):
+        export_landmark(trained.only(labels), labels, made_up_data, meshes, out)
         spoken = OnnxLandmarkModel(name, folder=out).predict(meshes.landmarks)
-        inputs = FEATURES["paper" if paper else "mesh"](meshes.landmarks)
-        np.testing.assert_allclose(spoken.logits, logits_of(trained, inputs), atol=1e-4)
-        assert spoken.embeddings.shape == (32, 128)
+        np.testing.assert_allclose(spoken.logits, logits_of(trained.only(labels), inputs), atol=1e-4)
+        assert spoken.embeddings.shape == (32, 256)
+
+    recipe = replace(landmark.PAPER_RECIPE, **SHORT)
+    paper = landmark.train_landmark_paper(made_up_data, meshes, checkpoint=checkpoint, recipe=recipe)
+    export_landmark(paper, "original", made_up_data, meshes, out, paper=True)
+    spoken = OnnxLandmarkModel("landmark-paper", folder=out).predict(meshes.landmarks)
+    np.testing.assert_allclose(spoken.logits, logits_of(paper, FEATURES["paper"](meshes.landmarks)), atol=1e-4)
+    assert spoken.embeddings.shape == (32, 128)
+
+
+def test_the_arms_get_their_temperatures_for_the_mean(
+    tmp_path: Path, made_up_data: FaceData, made_up_meshes: Meshes
+) -> None:
+    """With one arm there is nothing to fit; with both the manifest says what `fitted_pool` found, and nothing else changes."""
+    out = tmp_path / "out"
+    network = pixel.train_pixel(
+        made_up_data,
+        [made_up_data.images],
+        checkpoint=tmp_path / "pixel.ckpt",
+        recipes=short_recipes(),
+    )
+    alone = export_pixel(network.only("votes"), "votes", made_up_data, made_up_data.images, out)
+    fit_pool(made_up_data, made_up_meshes, out)
+    assert read_manifest(out) == {"pixel": alone}
+    assert alone.pool_temperature == alone.temperature
+    recipe = replace(landmark.RECIPE, **SHORT)
+    trained = landmark.train_landmark(made_up_data, [made_up_meshes], checkpoint=tmp_path / "mesh.ckpt", recipe=recipe)
+    export_landmark(trained.only("votes"), "votes", made_up_data, made_up_meshes, out)
+    fit_pool(made_up_data, made_up_meshes, out)
+    logits = OnnxPixelModel(folder=out).predict(framed(made_up_data.images, made_up_meshes)).logits
+    others = OnnxLandmarkModel(folder=out).predict(made_up_meshes.landmarks).logits
+    found = fitted_pool(logits, others, made_up_meshes.found, made_up_data.ferplus)
+    entries = read_manifest(out)
+    assert (entries["pixel"].pool_temperature, entries["landmark"].pool_temperature) == found
+    assert replace(entries["pixel"], pool_temperature=alone.pool_temperature) == alone
+
+
+def test_each_head_learns_from_its_own_labels() -> None:
+    """Of four faces, one without a vote and one without a label, each loss is the mean over the faces it knows."""
+    logits = torch.log(torch.tensor([[0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]]).repeat(4, 1))
+    shares = torch.zeros(4, 7)
+    shares[:, 0] = 1
+    weights = torch.tensor([1.0, 1.0, 0.5, 0.0])
+    label = torch.tensor([1, 0, 0, -1])
+
+    class Fixed(nn.Module):
+        def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return logits, logits
+
+    # Votes: every face that counts has -ln 0.4 = 0.9163. Labels: (-ln 0.1 - 2 ln 0.4) / 3 = (2.3026 + 1.8326) / 3.
+    expected = 0.9163 + 0.6 * (2.3026 + 1.8326) / 3
+    loss = joint_loss(Fixed(), (torch.zeros(4, 1), shares, weights, label))
+    assert float(loss) == pytest.approx(expected, abs=1e-3)
+    nothing = (torch.zeros(4, 1), shares, torch.zeros(4), torch.full((4,), -1))
+    assert float(joint_loss(Fixed(), nothing)) == 0
 
 
 def test_an_export_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network whose exported form says something else is not written."""
     monkeypatch.setattr("models.training.export.TOLERANCE", -1.0)
+    graph = pixel.PixelGraph(TwoHeads(pixel.PixelTrunk(), pixel.N_EMBEDDING).only("votes"))
     with pytest.raises(ModelError, match="differs from the trained one"):
-        export(pixel.PixelGraph(pixel.PixelNetwork()), np.zeros((2, 48, 48), dtype=np.uint8), input_name="faces")
-
-
-def test_the_temperature_is_that_of_least_loss() -> None:
-    """Three of four right with logits 4 and 0 (among two live classes): exp(4 / T) = 3, T = 4 / ln 3 = 3.641."""
-    logits = np.full((4, 7), -1e4, dtype=np.float32)
-    logits[:, 0], logits[:, 1] = 4, 0
-    assert fitted_temperature(logits, np.array([0, 0, 0, 1])) == pytest.approx(4 / np.log(3), abs=2e-3)
+        export(graph, np.zeros((2, 48, 48), dtype=np.uint8), input_name="faces")
 
 
 def test_rare_classes_are_answered_as_often_as_they_are_true() -> None:
@@ -140,7 +230,7 @@ def test_rare_classes_are_answered_as_often_as_they_are_true() -> None:
     offsets = matching_offsets(logits, truth.astype(np.int64))
     assert np.array_equal((logits + offsets).argmax(axis=1) == 1, truth)
     assert offsets.sum() == pytest.approx(0, abs=1e-4)
-    head = pixel.dense_head(4).eval()
+    head = dense_head(4).eval()
     before = head(torch.ones(1, 4)).detach().numpy()
     shift_logits(head, offsets)
     np.testing.assert_allclose(head(torch.ones(1, 4)).detach().numpy() - before, offsets[None], atol=1e-5)
@@ -150,15 +240,6 @@ def test_the_learning_rate_rises_and_falls() -> None:
     """From 4 % of the peak, at the peak after the warm-up, at half of it midway down, at nothing in the end."""
     rates = [one_cycle(done, peak=2.0, warm_up=0.2) for done in (0, 0.1, 0.2, 0.6, 1)]
     assert rates == pytest.approx([0.08, 1.04, 2, 1, 0])
-
-
-def test_mirrored_vertices_are_partners(made_up_meshes: Meshes) -> None:
-    """Outer eye corners change places, the tip of the nose stays; what is no face is refused."""
-    order = landmark.mirror_order(made_up_meshes.landmarks)
-    assert (order[33], order[263], order[4]) == (263, 33, 4)
-    noise = np.random.default_rng(0).normal(size=(3, 468, 3)).astype(np.float32)
-    with pytest.raises(ValueError, match="found 3 whose median is not symmetric"):
-        landmark.mirror_order(noise)
 
 
 def test_distortions_keep_the_face_and_follow_the_seed() -> None:
@@ -202,7 +283,7 @@ def test_the_command(
     """`python -m models.training pixel` writes the model and its manifest; without data it says so and exits 2."""
     arguments = ["pixel", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "var")]
     assert main(arguments) == 2
-    assert "no such file" in capsys.readouterr().err.replace("\n", " ")
+    assert "no known data set" in " ".join(capsys.readouterr().err.split())
     for name in ("train", "valid"):
         np.savez(
             tmp_path / f"fer2013_{name}.npz",
@@ -210,10 +291,68 @@ def test_the_command(
             label=made_up_data.label,
             votes=made_up_data.votes,
         )
-    short: Recipe = replace(pixel.RECIPE, **SHORT, bfloat16=False)
-    monkeypatch.setattr(pixel.train_pixel, "__kwdefaults__", pixel.train_pixel.__kwdefaults__ | {"recipe": short})
+    recipes = short_recipes()
+    monkeypatch.setattr(pixel.train_pixel, "__kwdefaults__", pixel.train_pixel.__kwdefaults__ | {"recipes": recipes})
     assert main(arguments) == 0
     assert (tmp_path / "out" / MANIFEST).is_file()
-    assert OnnxPixelModel(folder=tmp_path / "out").version == "pixel-1.0"
+    assert OnnxPixelModel(folder=tmp_path / "out").version == "pixel-1.1"
     monkeypatch.setattr("models.training.export.TOLERANCE", -1.0)
     assert main(arguments) == 1
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pixel model is trained for two epochs a cycle."""
+    defaults = pixel.train_pixel.__kwdefaults__ | {"recipes": short_recipes()}
+    monkeypatch.setattr(pixel.train_pixel, "__kwdefaults__", defaults)
+
+
+def test_other_data_sets_can_be_learnt(
+    tmp_path: Path, made_up_data: FaceData, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kaggle's CSV without votes: labels stand in for votes, and the manifest names what was learnt, no licence of others."""
+    rows = [
+        f"{label},{' '.join(map(str, image.ravel()))},{usage}"
+        for usage in ("Training", "PrivateTest")
+        for label, image in zip(made_up_data.label, made_up_data.images, strict=True)
+    ]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    out, data = tmp_path / "out", str(tmp_path / "fer2013.csv")
+    places = ["--data", data, "--cache", str(tmp_path / "var")]
+    assert main(["pixel", *places, "--splits", "Training", "PrivateTest"]) == 2
+    assert "--out: say where" in capsys.readouterr().err
+    places += ["--out", str(out)]
+    assert main(["pixel", *places, "--splits", "Training", "PrivateTest"]) == 0
+    entry = read_manifest(out)["pixel"]
+    assert entry.training_data == "fer2013.csv Training with labels; temperature: fer2013.csv PrivateTest, labels"
+    assert "not stated" in entry.licence
+    assert main(["pixel", *places, "--splits", "Training", "Holidays"]) == 2
+    assert "Holidays" in capsys.readouterr().err
+
+
+def test_larger_pictures_are_learnt_as_they_were_cut(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meshes in px of the pictures are not taken for those of the 48 px crops: what is learnt shows the face."""
+    seen: list[np.ndarray] = []
+    train = pixel.train_pixel
+
+    def spy(faces: FaceData, framings: list[np.ndarray], **options: Any) -> TwoHeads:  # noqa: ANN401 (passed on)
+        seen.extend(framings)
+        return train(faces, framings, **options)
+
+    monkeypatch.setattr("models.training.__main__.train_pixel", spy)
+    face = cv2.cvtColor(data.astronaut()[:300, 80:380], cv2.COLOR_RGB2BGR)
+    for part in ("one", "two"):
+        for number, name in enumerate(("happy", "sad")):
+            (tmp_path / part / name).mkdir(parents=True)
+            for copy in range(4):
+                turned = np.ascontiguousarray(face[:, ::-1]) if copy % 2 else face
+                cv2.imwrite(str(tmp_path / part / name / f"{copy}.png"), turned + np.uint8(number))
+    parts = [str(tmp_path / "one"), str(tmp_path / "two")]
+    places = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "var")]
+    assert main(["pixel", "--data", *parts, *places]) == 0
+    (faces,) = seen
+    assert faces.shape == (8, 48, 48)
+    assert min(picture.std() for picture in faces) > 30
+    assert main(["pixel", "--data", *parts, parts[0], *places]) == 2

@@ -43,10 +43,12 @@ def test_absence_stays_absence() -> None:
 
 
 def test_a_reading_abstains_when_unsure_or_poor() -> None:
-    """Below 0.4 confidence, or below 0.15 quality, nobody should act on it."""
+    """Below 0.5 confidence, or below 0.1 quality, nobody should act on it."""
     unsure = np.full(7, 1 / 7)
     assert fuse(arms("a", 0, unsure), 0.5).abstain
-    poor = SecondReading("a", 0, 5, 1.0, 0.1, p(happiness=1.0), None)
+    assert fuse(arms("a", 0, p(anger=0.49, neutral=0.48, sadness=0.03)), 0.5).abstain
+    assert not fuse(arms("a", 0, p(anger=0.51, neutral=0.49)), 0.5).abstain
+    poor = SecondReading("a", 0, 5, 1.0, 0.09, p(happiness=1.0), None)
     assert fuse(poor, 0.5).abstain
 
 
@@ -115,5 +117,5 @@ def test_the_order_of_members_does_not_matter(rates: dict[str, float], random: o
 
 
 def test_settings_are_the_documented_ones() -> None:
-    """Algorithm 3 of the design."""
-    assert FusionSettings() == FusionSettings(10, 20, 0.05, 0.1, 0.2, 0.8, 0.4, 0.15)
+    """Algorithm 3 of the design, and where the card of the mean says an answer is better held back."""
+    assert FusionSettings() == FusionSettings(10, 20, 0.05, 0.1, 0.2, 0.8, 0.5, 0.1)

@@ -1,5 +1,7 @@
 """Metrics worked by hand."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -79,13 +81,132 @@ def test_calibration_error_with_fewer_rows_than_bins() -> None:
     assert metrics.expected_calibration_error(np.array([False]), np.array([0.75])) == pytest.approx(0.75)
 
 
-def test_bootstrap_interval() -> None:
-    """For 400 outcomes of which 300 are right, about 0.75 -+ 1.96 * sqrt(0.75 * 0.25 / 400) = 0.708 to 0.792."""
-    correct = np.arange(400) < 300
-    low, high = metrics.bootstrap_accuracy_ci95(correct, seed=1)
-    assert (low, high) == (pytest.approx(0.708, abs=0.006), pytest.approx(0.792, abs=0.006))
-    assert metrics.bootstrap_accuracy_ci95(correct, seed=1) == (low, high)
-    assert np.isnan(metrics.bootstrap_accuracy_ci95(correct[:0], seed=1)).all()
+def test_calibration_error_of_ties() -> None:
+    """Three of 0.5, one right, and a right 0.9, in two bins: (|1/3 + 1/3 - 1| + |1/3 + 1 - 1.4|) / 4, in any order."""
+    confidence = np.array([0.5, 0.5, 0.5, 0.9])
+    for right in range(3):
+        correct = np.isin(np.arange(4), [right, 3])
+        found = metrics.expected_calibration_error(correct, confidence, n_bins=2)
+        assert found == pytest.approx((1 / 3 + 1 / 15) / 4)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from([0.3, 0.5, 0.9])), min_size=1, max_size=40).flatmap(
+        lambda rows: st.tuples(st.just(rows), st.permutations(rows))
+    )
+)
+def test_calibration_error_does_not_depend_on_the_order(orders: tuple[list[tuple[bool, float]], ...]) -> None:
+    """However the rows are permuted, and however many are equally sure."""
+    one, other = (
+        metrics.expected_calibration_error(*(np.array(column) for column in zip(*rows, strict=True))) for rows in orders
+    )
+    assert one == pytest.approx(other)
+
+
+def test_bins_of_equal_mass() -> None:
+    """Five rows in two bins: the larger one first; confidences 0.1 0.2 0.3 | 0.6 0.8, right 0 1 0 | 1 1."""
+    assert metrics.bin_edges(5, 2).tolist() == [0, 3, 5]
+    correct, confidence = np.array([True, True, False, False, True]), np.array([0.8, 0.2, 0.1, 0.3, 0.6])
+    bins = metrics.reliability(correct, confidence, n_bins=2)
+    assert_allclose(bins.confidence, [0.2, 0.7])
+    assert_allclose(bins.accuracy, [1 / 3, 1])
+    assert bins.size.tolist() == [3, 2]
+
+
+@given(st.integers(0, 60), st.integers(1, 20))
+def test_bins_are_those_of_an_even_cut(n: int, n_bins: int) -> None:
+    """Every row is in one bin, none is empty, and sizes differ by one at most."""
+    edges = metrics.bin_edges(n, n_bins)
+    expected = [len(part) for part in np.array_split(np.arange(n), n_bins) if len(part)]
+    assert (edges[0], np.diff(edges).tolist()) == (0, expected)
+
+
+def test_risk_and_coverage() -> None:
+    """Surest first: 0.9 right, 0.8 wrong, then two of 0.5 together, one right: risks 0/1, 1/2, 2/4."""
+    confidence, correct = np.array([0.5, 0.9, 0.5, 0.8]), np.array([True, True, False, False])
+    coverage, risk = metrics.risk_coverage(confidence, correct)
+    assert_allclose(coverage, [1 / 4, 2 / 4, 1])
+    assert_allclose(risk, [0, 1 / 2, 2 / 4])
+    # 1/4 * 0 + 1/4 * 1/2 + 1/2 * 2/4
+    assert metrics.area_under_risk(coverage, risk) == pytest.approx(3 / 8)
+
+
+def test_risk_of_nothing_is_unknown() -> None:
+    """Without a prediction there is no point and no area."""
+    coverage, risk = metrics.risk_coverage(np.zeros(0), np.zeros(0, dtype=np.bool_))
+    assert (len(coverage), len(risk)) == (0, 0)
+    assert np.isnan(metrics.area_under_risk(coverage, risk))
+
+
+OUTCOMES = st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.7, 0.9]), st.booleans(), st.booleans()), min_size=1)
+
+
+@given(OUTCOMES, st.randoms(use_true_random=False))
+def test_order_of_faces_does_not_matter(rows: list[tuple[float, bool, bool]], random: Random) -> None:
+    """Risk, coverage and complementarity are the same for the same faces in another order."""
+    confidence, a_right, b_right = (np.array(column) for column in zip(*rows, strict=True))
+    mixed = np.array(random.sample(range(len(rows)), len(rows)))
+    for before, after in zip(
+        metrics.risk_coverage(confidence, a_right),
+        metrics.risk_coverage(confidence[mixed], a_right[mixed]),
+        strict=True,
+    ):
+        assert_allclose(before, after)
+    assert metrics.complementarity(a_right, b_right) == metrics.complementarity(a_right[mixed], b_right[mixed])
+
+
+@given(OUTCOMES)
+def test_all_answers_given_risk_all_mistakes(rows: list[tuple[float, bool, bool]]) -> None:
+    """Coverage rises to 1, where the risk is 1 - accuracy; the area lies between the smallest and largest risk."""
+    confidence, correct, _ = (np.array(column) for column in zip(*rows, strict=True))
+    coverage, risk = metrics.risk_coverage(confidence, correct)
+    assert (np.diff(coverage) > 0).all()
+    assert (coverage[-1], risk[-1]) == (1, pytest.approx(1 - correct.mean()))
+    assert risk.min() - 1e-9 <= metrics.area_under_risk(coverage, risk) <= risk.max() + 1e-9
+
+
+def test_complementarity() -> None:
+    """Six faces: both right 2, only A 1, only B 2, none 1; exclusive A 1/5, exclusive B 2/5."""
+    a_right = np.array([True, True, True, False, False, False])
+    b_right = np.array([True, True, False, True, True, False])
+    found = metrics.complementarity(a_right, b_right)
+    assert (found.both_right, found.only_a, found.only_b, found.none_right, found.n) == (2, 1, 2, 1, 6)
+    assert (found.exclusive_a, found.exclusive_b) == (1 / 5, 2 / 5)
+
+
+@pytest.mark.parametrize("outcomes", [[], [False, False]])
+def test_complementarity_of_models_that_are_never_right(outcomes: list[bool]) -> None:
+    """What is exclusive of nothing is not known."""
+    none = np.array(outcomes, dtype=np.bool_)
+    found = metrics.complementarity(none, none)
+    assert np.isnan([found.exclusive_a, found.exclusive_b]).all()
+
+
+def test_complementarity_refuses_other_shapes() -> None:
+    """Outcomes go together face by face."""
+    with pytest.raises(ValueError, match=r"found \(2,\) and \(3,\)"):
+        metrics.complementarity(np.ones(2, dtype=np.bool_), np.ones(3, dtype=np.bool_))
+
+
+@given(OUTCOMES)
+def test_complementarity_counts_every_face_once(rows: list[tuple[float, bool, bool]]) -> None:
+    """The four shares sum to one, and changing the models' places changes only names."""
+    _, a_right, b_right = (np.array(column) for column in zip(*rows, strict=True))
+    found, turned = metrics.complementarity(a_right, b_right), metrics.complementarity(b_right, a_right)
+    shares = [count / found.n for count in (found.both_right, found.only_a, found.only_b, found.none_right)]
+    assert sum(shares) == pytest.approx(1)
+    assert found.n == len(rows)
+    assert (found.only_a, found.only_b) == (turned.only_b, turned.only_a)
+
+
+def test_many_tables_at_once() -> None:
+    """Recall, F1 and their means of a stack of tables are those of each; an empty one has none."""
+    stack = np.stack([TABLE, TABLE.T, EMPTY])
+    for figure in (metrics.recalls, metrics.f1_scores):
+        assert_allclose(figure(stack), [figure(table) for table in stack])
+        found = metrics.over_present(figure(stack), stack)
+        assert_allclose(found, [metrics.over_present(figure(table), table) for table in stack])
+        assert np.isnan(found[2])
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=50))

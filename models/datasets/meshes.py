@@ -3,17 +3,23 @@
 import hashlib
 import multiprocessing
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import DataError
 from models.faces import still_face_finder
+from models.pixel import face_crop
 from pipeline.emotions import F32
 from pipeline.landmarks import N_LANDMARKS
 from pipeline.types import U8
@@ -44,7 +50,11 @@ class Meshes:
 
 
 def find_meshes(images: U8, *, n_workers: int = 2, progress: Progress | None = None) -> Meshes:
-    """Meshes of (n, 48, 48) uint8 grey pictures, the same for any number of worker processes."""
+    """Meshes of (n, 48, 48) uint8 grey pictures, the same for any number of worker processes.
+
+    Raises:
+        DataError: A worker process died.
+    """
     n = len(images)
     found, landmarks = np.zeros(n, dtype=np.bool_), np.zeros((n, N_LANDMARKS, 3), dtype=np.float32)
     done = 0
@@ -58,18 +68,46 @@ def find_meshes(images: U8, *, n_workers: int = 2, progress: Progress | None = N
 
 
 def cached_meshes(images: U8, *, folder: Path, n_workers: int = 2, progress: Progress | None = None) -> Meshes:
-    """The same as `find_meshes`, read from `folder` where these very pictures were asked for before."""
+    """The same as `find_meshes`, read from `folder` where these very pictures were asked for before.
+
+    Raises:
+        DataError: A worker process died.
+    """
     key = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:16]
-    path = folder / f"meshes-{key}.npz"
-    if path.exists():
-        with np.load(path) as kept:
-            return Meshes(kept["found"], kept["landmarks"])
+    path = folder / f"attention-meshes-{key}.npz"
+    kept = _kept(path, len(images))
+    if kept is not None:
+        return kept
     meshes = find_meshes(images, n_workers=n_workers, progress=progress)
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f"part-{key}.npz"
     np.savez(beside, found=meshes.found, landmarks=meshes.landmarks)
     os.replace(beside, path)  # noqa: PTH105 (atomic, and named as such)
     return meshes
+
+
+def _kept(path: Path, n: int) -> Meshes | None:
+    """The n meshes in a file; None where there is none, or it is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file) as kept:
+            meshes = Meshes(kept["found"], kept["landmarks"])
+    except (OSError, ValueError, EOFError, KeyError, TypeError, TokenError, zipfile.BadZipFile, zlib.error):
+        return None
+    shapes = (meshes.found.shape, meshes.landmarks.shape)
+    return meshes if shapes == ((n,), (n, N_LANDMARKS, 3)) else None
+
+
+def framed(images: U8, meshes: Meshes) -> U8:
+    """(n, 48, 48) uint8 grey: each face levelled and framed by its mesh as the daemon does, as it is where there is none.
+
+    Pictures of a data set may frame faces in any way; on FER2013, which the frame comes from, it makes no difference.
+    """
+    result = images.copy()
+    border = BORDERS_PX[0]
+    for row in np.flatnonzero(meshes.found):
+        mesh = meshes.landmarks[row] * (SIDE_PX / 48) + np.array([border, border, 0], dtype=np.float32)
+        result[row] = face_crop(enlarged(images[row], border=border), mesh)
+    return result
 
 
 def _parts(images: U8, n_workers: int) -> Iterator[tuple[int, Meshes]]:
@@ -81,9 +119,13 @@ def _parts(images: U8, n_workers: int) -> Iterator[tuple[int, Meshes]]:
     # Spawned: forking would copy the locks of native threads that are not copied.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
-        pending = {pool.submit(_find_chunk, images[start : start + _CHUNK]): start for start in starts}
-        for future in as_completed(pending):
-            yield pending[future], future.result()
+        try:
+            pending = {pool.submit(_find_chunk, images[start : start + _CHUNK]): start for start in starts}
+            for future in as_completed(pending):
+                yield pending[future], future.result()
+        except BrokenProcessPool:
+            msg = "a process that looked for faces died; free some memory"
+            raise DataError(msg) from None
 
 
 def _find_chunk(images: U8) -> Meshes:

@@ -4,15 +4,17 @@ Original labels: Goodfellow et al. 2013, "Challenges in representation learning"
 2016, "Training deep networks for facial expression recognition with crowd-sourced label distribution".
 """
 
+import tokenize
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.datasets.meshes import Meshes, framed
 from models.errors import DataError
 from pipeline.emotions import F32, permutation
 from pipeline.types import U8
@@ -45,21 +47,38 @@ class FaceData:
     label: (n,) int64, index into `EMOTIONS`, -1 where the original label is not known.
     votes: (n, 10) uint8, columns in `VOTES` order.
     near_duplicate: (n,) bool, the same photograph stands in the training set; None where not marked.
+    meshes: Where the faces were found in larger pictures, from which `images` was cut as the daemon cuts it
+        (black where no face was found); None where the pictures were 48 px from the start.
     """
 
     images: U8
     label: I64
     votes: U8
-    near_duplicate: NDArray[np.bool_] | None
+    near_duplicate: NDArray[np.bool_] | None = None
+    meshes: Meshes | None = None
 
     def __len__(self) -> int:
         """How many pictures."""
         return len(self.images)
 
-    def rows(self, selection: slice) -> "FaceData":
+    def rows(self, selection: slice | NDArray[np.intp]) -> "FaceData":
         """The same data, only these rows."""
         near = None if self.near_duplicate is None else self.near_duplicate[selection]
-        return FaceData(self.images[selection], self.label[selection], self.votes[selection], near)
+        meshes = None if self.meshes is None else Meshes(self.meshes.found[selection], self.meshes.landmarks[selection])
+        return FaceData(self.images[selection], self.label[selection], self.votes[selection], near, meshes)
+
+    def framed(self, meshes: Meshes) -> U8:
+        """(n, 48, 48) the pictures as the daemon cuts them, by the `meshes` that were found in them; see `meshes`."""
+        return framed(self.images, meshes) if self.meshes is None else self.images
+
+    def with_votes(self) -> "FaceData":
+        """The same data; where nobody voted on any of them, every label counts as ten votes for its class."""
+        if self.votes.any():
+            return self
+        votes = np.zeros_like(self.votes)
+        known = np.flatnonzero(self.label >= 0)
+        votes[known, np.array(_VOTE_COLUMNS)[self.label[known]]] = 10
+        return replace(self, votes=votes)
 
     @property
     def ferplus(self) -> I64:
@@ -99,7 +118,7 @@ def load_faces(path: Path) -> FaceData:
     except FileNotFoundError:
         msg = f"{path}: no such file; give an npz with images, label and votes"
         raise DataError(msg) from None
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, tokenize.TokenError):
         msg = f"{path}: not a readable npz; give an npz with images, label and votes"
         raise DataError(msg) from None
     return _checked(path, arrays)

@@ -1,0 +1,84 @@
+"""`attuned evaluate`: models against labelled data."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from daemon.commands import JsonOption, one_line_errors
+
+if TYPE_CHECKING:
+    from models.evaluation.measure import Evaluation
+
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure models against labelled data.")
+
+
+@evaluate_app.command("expression")
+@one_line_errors
+def evaluate_expression_command(
+    data: Annotated[
+        Path, typer.Argument(help="An npz, a MANIFEST.csv, a folder of pictures, FER2013, RAF-DB, AffectNet (README).")
+    ],
+    model: Annotated[
+        list[str] | None, typer.Option(help="By name, `fused`, or the .yaml of one of yours; default: all we ship.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="The part of the data to take, such as PublicTest, test or validation.")
+    ] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(help="Degrade the pictures as well: 24px, dark, noise, turned, … (README).")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="PNG with confusion, reliability, risk and F1.", readable=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy, recall, F1, confusion, log-loss, calibration and complementarity, with 95 % bootstrap intervals."""
+    from models.evaluation.picture import draw_evaluation
+    from models.evaluation.text import format_evaluation
+
+    evaluation = measure_expression(data, model or (), split=split, conditions=condition or (), plot=plot)
+    print(json.dumps(evaluation.result, indent=1) if as_json else format_evaluation(evaluation.result))
+    if plot is not None:
+        draw_evaluation(evaluation, plot, title=data.resolve().name)
+
+
+def measure_expression(
+    data: Path,
+    models: Sequence[str],
+    *,
+    split: str | None = None,
+    conditions: Sequence[str] = (),
+    plot: Path | None = None,
+) -> "Evaluation":
+    """The figures of the models on a data set, with a bar for each search for meshes.
+
+    `plot` is where a picture will go: that it can is checked before anything is measured.
+
+    Raises:
+        DataError: The data, a condition or the place of the picture cannot be used.
+        ModelError: There is no model of a name, or it is missing or damaged.
+    """
+    from models.evaluation.measure import evaluate_expression
+    from models.evaluation.picture import check_place
+
+    if plot is not None:
+        check_place(plot)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done)
+
+        def warned(line: str) -> None:
+            progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        return evaluate_expression(data, models, split=split, conditions=conditions, progress=told, warn=warned)

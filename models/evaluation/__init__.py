@@ -1,0 +1,1 @@
+"""What `attuned evaluate expression` measures and shows; needs no torch."""
