@@ -411,7 +411,10 @@ def test_time_is_that_of_one_face(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     """Unknown models and conditions and an unusable file are named, what costs nothing to check first."""
     none = tmp_path / "none.npz"
-    with pytest.raises(ModelError, match="no model 'pixie'; choose from fused, landmark, landmark-fer2013, landmark-paper, pixel, pixel-fer2013,"):
+    with pytest.raises(
+        ModelError,
+        match="no model 'pixie'; choose from fused, landmark, landmark-fer2013, landmark-paper, pixel, pixel-fer2013,",
+    ):
         evaluation.evaluate_expression(none, ["pixie"])
     with pytest.raises(DataError, match="no condition 'foggy'"):
         evaluation.evaluate_expression(none, conditions=["foggy"])
