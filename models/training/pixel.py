@@ -124,7 +124,8 @@ def train_pixel(
             n_batches=max(1, len(rows) // recipe.batch_size),
             batches=partial(batches, size=recipe.batch_size, share=share),
             loss=joint_loss,
-            data=learnt,
+            # The second cycle goes on from the first: another first one makes it another.
+            data=f"{learnt} {recipes[:cycle]}",
             checkpoint=checkpoint.with_stem(f"{checkpoint.stem}-{cycle}"),
             progress=progress,
             after_epoch=None if after_epoch is None else partial(after_epoch, network),

@@ -97,6 +97,22 @@ def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(
         assert np.array_equal(one, other)
 
 
+def test_another_first_cycle_makes_another_second(tmp_path: Path, made_up_data: FaceData) -> None:
+    """After the recipe of the first cycle changed, the finished second one is not taken for its end."""
+    first, second = short_recipes()
+    epochs: list[int] = []
+    for recipe in (first, replace(first, seed=9)):
+        epochs.clear()
+        pixel.train_pixel(
+            made_up_data,
+            [made_up_data.images],
+            checkpoint=tmp_path / "pixel.ckpt",
+            recipes=(recipe, second),
+            after_epoch=lambda _network, epoch, _loss: epochs.append(epoch),
+        )
+    assert epochs == [0, 1, 0, 1]
+
+
 def test_a_checkpoint_of_other_data_is_not_gone_on_from(
     tmp_path: Path, made_up_data: FaceData, made_up_meshes: Meshes
 ) -> None:
