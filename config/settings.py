@@ -6,10 +6,10 @@ Precedence: what the command line gives, `ATTUNED_A__B` from the environment, th
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -19,175 +19,26 @@ from pydantic_settings import (
 )
 
 from config.errors import ConfigError
-from pipeline.call import DEFAULT_CALL
-from pipeline.changes import DEFAULT_CHANGES
-from pipeline.fusion import DEFAULT_FUSION
-from pipeline.gallery import DEFAULT_GALLERY
-from pipeline.group import DEFAULT_GROUP
+from config.sections import (
+    AnalysisSection,
+    ChangesSection,
+    FusionSection,
+    GallerySection,
+    GroupSection,
+    HttpSection,
+    LimitsSection,
+    LogSection,
+    MetricsSection,
+    ModelsSection,
+    MqttSection,
+    OutboxSection,
+    SessionSection,
+    SourceSection,
+    WebRtcSection,
+)
 
-Purpose = Literal["research", "healthcare", "safety", "personal", "demo"]
-Consent = Literal["required", "declared"]
-REFUSED_PURPOSES = {
-    "workplace": "inferring emotions of people at work is prohibited in the EU (AI Act, Art. 5(1)(f))",
-    "education": "inferring emotions of people in education is prohibited in the EU (AI Act, Art. 5(1)(f))",
-}
 ENVIRONMENT_PREFIX = "ATTUNED_"
-SESSION_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NOT_SETTINGS = {"ATTUNED_DEV_DATA"}
-
-
-class _Section(BaseModel):
-    """What all sections share: nothing unknown, nothing that changes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class AnalysisSection(_Section):
-    """How often and with how many threads faces are read."""
-
-    rate_hz: float = Field(DEFAULT_CALL.rate_hz, gt=0, le=30)
-    """Frames of each participant that are read per second."""
-    grace_ms: int = Field(200, ge=0, le=5000)
-    """How long after its end a second still takes readings."""
-    workers: int = Field(2, ge=1, le=64)
-    """Threads that find faces."""
-
-
-class ModelsSection(_Section):
-    """Which expression models read the faces: names that `attuned models list` shows."""
-
-    pixel: str = Field("pixel", min_length=1)
-    """Or the path of a YAML description of another one, relative to the working folder."""
-    landmark: str = Field("landmark", min_length=1)
-
-
-class GallerySection(_Section):
-    """How tiles are told from the page they are drawn on; `pipeline.gallery.GallerySettings` says more."""
-
-    page_tolerance: int = Field(DEFAULT_GALLERY.page_tolerance, ge=0, le=255)
-    page_share: float = Field(DEFAULT_GALLERY.page_share, gt=0.5, le=1)
-    gutter_min_px: int = Field(DEFAULT_GALLERY.gutter_min_px, ge=1)
-    gutter_max: float = Field(DEFAULT_GALLERY.gutter_max, gt=0, le=0.5)
-    tile_min_px: int = Field(DEFAULT_GALLERY.tile_min_px, ge=24)
-    size_tolerance: float = Field(DEFAULT_GALLERY.size_tolerance, ge=0, lt=1)
-    aspect_min: float = Field(DEFAULT_GALLERY.aspect_min, gt=0)
-    aspect_max: float = Field(DEFAULT_GALLERY.aspect_max, gt=0)
-    max_tiles: int = Field(DEFAULT_GALLERY.max_tiles, ge=2, le=49)
-    contrast_min: float = Field(DEFAULT_GALLERY.contrast_min, ge=0, le=255)
-    hold: int = Field(DEFAULT_GALLERY.hold, ge=1)
-
-
-class FusionSection(_Section):
-    """Constants of the adaptive weights; `pipeline.fusion.FusionSettings` says more."""
-
-    every_s: int = Field(DEFAULT_FUSION.every_s, ge=1)
-    first_s: int = Field(DEFAULT_FUSION.first_s, ge=1)
-    gain: float = Field(DEFAULT_FUSION.gain, ge=0, le=1)
-    pull: float = Field(DEFAULT_FUSION.pull, ge=0, le=1)
-    weight_min: float = Field(DEFAULT_FUSION.weight_min, ge=0, le=0.5)
-    weight_max: float = Field(DEFAULT_FUSION.weight_max, ge=0.5, le=1)
-    abstain_confidence: float = Field(DEFAULT_FUSION.abstain_confidence, ge=0, le=1)
-    abstain_quality: float = Field(DEFAULT_FUSION.abstain_quality, ge=0, le=1)
-
-
-class ChangesSection(_Section):
-    """Constants of change detection; `pipeline.changes.ChangeSettings` says more."""
-
-    distance: float = Field(DEFAULT_CHANGES.distance, gt=0, le=1)
-    hold: int = Field(DEFAULT_CHANGES.hold, ge=1, le=60)
-    together_s: int = Field(DEFAULT_CHANGES.together_s, ge=0, le=60)
-    window_s: int = Field(DEFAULT_CHANGES.window_s, ge=1, le=3600)
-
-
-class GroupSection(_Section):
-    """Constants of the group synthesis; `pipeline.group.GroupSettings` says more."""
-
-    minimum: int = Field(DEFAULT_GROUP.minimum, ge=2)
-    """Members from which on the group is published; one person is no group."""
-    dominant_share: float = Field(DEFAULT_GROUP.dominant_share, ge=0, le=1)
-    dominant_ratio: float = Field(DEFAULT_GROUP.dominant_ratio, ge=0, le=1)
-
-
-class MqttSection(_Section):
-    """Where readings are published."""
-
-    broker: Literal["embedded", "external"] = "embedded"
-    """`embedded` starts a broker inside the process, bound to `host`; `external` connects to one."""
-    host: str = Field("127.0.0.1", pattern=r"^[^\s\x00]+$")
-    port: int = Field(1883, ge=1, le=65535)
-    root: str = Field("attuned", pattern=r"^[^/+#\s]+$")
-    """First level of every topic."""
-    username: str | None = None
-    password: SecretStr | None = None
-    keepalive_s: int = Field(30, ge=5, le=3600)
-
-    @model_validator(mode="after")
-    def _embedded_stays_home(self) -> Self:
-        """The embedded broker asks nobody who they are."""
-        if self.broker == "embedded" and self.host not in LOOPBACK:
-            msg = f"host {self.host}: the embedded broker is for this machine alone; set broker: external, or no host"
-            raise ValueError(msg)
-        return self
-
-
-class OutboxSection(_Section):
-    """Events that wait for the broker, on disk."""
-
-    max_messages: int = Field(100_000, ge=1)
-    """The oldest are discarded beyond this, counted and announced."""
-
-
-class HttpSection(_Section):
-    """Health and metrics."""
-
-    host: Literal["127.0.0.1", "::1", "localhost"] = "127.0.0.1"
-    """Loopback only: there is no authentication yet."""
-    port: int = Field(8765, ge=1, le=65535)
-
-
-class MetricsSection(_Section):
-    """What Prometheus sees."""
-
-    group_emotion: bool = True
-    """Group emotion per session, from three members on; individuals never."""
-
-
-class LogSection(_Section):
-    """Logs go to stderr."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "text"] = "auto"
-    """`auto`: text in a terminal, JSON elsewhere."""
-
-
-class SessionSection(_Section):
-    """One call."""
-
-    name: str = Field(pattern=SESSION_NAME)
-    """Stands in topics and metrics: no person's name."""
-    url: str = Field(min_length=1)
-    purpose: Purpose
-    consent: Consent | None = None
-    """None: `required` for live calls, `declared` for recordings."""
-
-    @field_validator("purpose", mode="before")
-    @classmethod
-    def _refuse(cls, value: object) -> object:
-        """Purposes that the law refuses are refused with the reason."""
-        return check_purpose(value)
-
-
-def check_purpose(value: object) -> object:
-    """The value, unless the law refuses it as a purpose.
-
-    Raises:
-        ValueError: The purpose is `workplace` or `education`.
-    """
-    if isinstance(value, str) and value in REFUSED_PURPOSES:
-        msg = f"{value} is refused: {REFUSED_PURPOSES[value]}; medical or safety uses declare healthcare or safety"
-        raise ValueError(msg)
-    return value
 
 
 class Settings(BaseSettings):
@@ -214,6 +65,9 @@ class Settings(BaseSettings):
     mqtt: MqttSection = MqttSection()
     outbox: OutboxSection = OutboxSection()
     http: HttpSection = HttpSection()
+    source: SourceSection = SourceSection()
+    webrtc: WebRtcSection = WebRtcSection()
+    limits: LimitsSection = LimitsSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
     sessions: tuple[SessionSection, ...] = ()

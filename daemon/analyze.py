@@ -10,7 +10,13 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
-from daemon.app import attuned_version, make_metrics, make_reader, make_session, session_info
+from daemon.app import (
+    attuned_version,
+    make_metrics,
+    make_reader,
+    make_session,
+    recording_info,
+)
 from daemon.consent import ConsentGate
 from daemon.errors import FailedError, UnusableInputError
 from daemon.report.page import write_report
@@ -59,9 +65,8 @@ async def analyze(
     Raises:
         FailedError: The disk does not take it.
     """
-    info = session_info(
-        recording, models=models, purpose=purpose, minimum=settings.group.minimum, anchor=anchor, seed=seed
-    )
+    minimum = settings.group.minimum
+    info = recording_info(recording, models, purpose=purpose, minimum=minimum, anchor=anchor, seed=seed)
     metrics = make_metrics(settings, models, CollectorRegistry())
     try:
         # Until it is done it is partial, also for whoever finds it after a power cut.
@@ -147,8 +152,8 @@ def _summary(
             for arm, model in (("pixel", models.pixel), ("landmark", models.landmark))
         },
         "settings": settings.model_dump(mode="json", include={"analysis", "gallery", "fusion", "changes", "group"}),
-        "partial": session.reason is not None,
-        "reason": session.reason,
+        "partial": session.problem is not None,
+        "reason": session.problem,
         "warnings": warnings,
     }
 

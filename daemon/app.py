@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -18,50 +19,42 @@ import structlog
 from aiomqtt import ProtocolVersion
 from prometheus_client import CollectorRegistry
 
-from config.settings import Consent, Settings
+from config.sections import LOOPBACK, secret
+from config.settings import Settings
+from daemon.api import SessionsApi
 from daemon.broker import PROTOCOL, embedded_broker
 from daemon.consent import ConsentGate
-from daemon.errors import FailedError, SourceError, UnusableInputError
+from daemon.errors import FailedError, UnusableInputError
 from daemon.http import make_app, serve
 from daemon.inference import FaceReader
+from daemon.seats import GalleryFollower, GallerySeating, RoomSeating, Seating
+from daemon.secret import node_secret
 from daemon.session import Observer, Session, SessionInfo, Sink
+from daemon.sessions import Entry, Plan, Sessions
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.mqtt import MqttSink
 from daemon.sinks.outbox import Outbox
-from daemon.sources.file import FileSource, Recording, probe
-from models.faces import MediaPipeFaceTracker
+from daemon.sources.file import FileSource, Recording
+from daemon.sources.live import Connection, LiveSource
+from daemon.sources.opening import connection_to, ice_settings, open_recording
+from daemon.sources.source import Source
+from daemon.sources.urls import Kind, kind_of
+from daemon.sources.whip import WhipConnection, WhipEndpoint
+from models.faces import MediaPipeFaceSpotter, MediaPipeFaceTracker
 from models.loading import ExpressionModels, load_models
 from pipeline.call import CallSettings
 from pipeline.changes import ChangeSettings
 from pipeline.fusion import FusionSettings
-from pipeline.gallery import GallerySettings
+from pipeline.gallery import GalleryHints, GallerySettings, GallerySplitter
 from pipeline.group import GroupSettings
-from pipeline.wire import Stamp, Topics, Versions
+from pipeline.identity import TileIdentity
+from pipeline.wire import EPOCH, Stamp, Topics, Versions
 
 log = structlog.get_logger()
 
 CONNECT_S = 5.0
 DRAIN_S = 4.0
 ANSWERS_MAX = 1000
-LIVE_SCHEMES = ("whep+https", "whep+http", "janus+https", "janus+http", "rtsp", "rtsps", "whip")
-
-
-class Shutdown(Exception):  # noqa: N818 (it is no error)
-    """Raised in the task group when it is time to go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A session that is to be run."""
-
-    url: str
-    purpose: str
-    name: str | None = None
-    """None: made from the recording's fingerprint."""
-    consent: Consent | None = None
-    anchor: datetime | None = None
-    """UTC of the first picture; None: what the container says."""
-    sinks: tuple[Sink, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,46 +71,37 @@ def attuned_version() -> str:
     return version("attuned")
 
 
-def open_recording(url: str) -> Recording:
-    """The recording behind an address.
-
-    Raises:
-        SourceError: It cannot be read, or its scheme is none that this version joins.
-    """
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme == "file":
-        url = rest
-    elif separator and scheme in LIVE_SCHEMES:
-        msg = f"{scheme}:// cannot be joined by attuned {attuned_version()}; record the call and give the file"
-        raise SourceError(msg)
-    elif separator and scheme.isidentifier():
-        msg = f"{scheme}:// is no kind of source; give the path of a video file"
-        raise SourceError(msg)
-    return probe(Path(url))
-
-
 def session_info(
-    recording: Recording,
-    *,
-    models: ExpressionModels,
-    purpose: str,
-    minimum: int,
-    name: str | None = None,
-    anchor: datetime | None = None,
-    boot: str | None = None,
-    seed: str | None = None,
+    models: ExpressionModels, *, session: str, boot: str, seed: str, anchor: datetime, purpose: str, minimum: int
 ) -> SessionInfo:
-    """Who a session is; without `boot` it is made from the recording, so that a replay gives the same bytes."""
-    seed = seed or recording.fingerprint
+    """Who a session is, and what reads in it."""
     return SessionInfo(
-        stamp=Stamp(
-            session=name or f"s-{recording.fingerprint[:8]}",
-            boot=boot or sha256(f"{recording.fingerprint}:{seed}".encode()).hexdigest()[:16],
-            anchor=anchor or recording.anchor,
-        ),
+        stamp=Stamp(session=session, boot=boot, anchor=anchor),
         seed=seed,
         purpose=purpose,
         versions=Versions(models.pixel.version, models.landmark.version),
+        minimum=minimum,
+    )
+
+
+def recording_info(
+    recording: Recording,
+    models: ExpressionModels,
+    *,
+    purpose: str,
+    minimum: int,
+    anchor: datetime | None = None,
+    seed: str | None = None,
+) -> SessionInfo:
+    """Who the analysis of a recording is: made from the recording, so that the same one gives the same bytes."""
+    seed = seed or recording.fingerprint
+    return session_info(
+        models,
+        session=f"s-{recording.fingerprint[:8]}",
+        boot=sha256(f"{recording.fingerprint}:{seed}".encode()).hexdigest()[:16],
+        seed=seed,
+        anchor=anchor or recording.anchor,
+        purpose=purpose,
         minimum=minimum,
     )
 
@@ -137,7 +121,7 @@ def make_session(
     settings: Settings,
     *,
     info: SessionInfo,
-    source: FileSource,
+    source: Source,
     reader: FaceReader,
     sinks: Sequence[Sink],
     observe: Observer,
@@ -145,16 +129,32 @@ def make_session(
     paced: bool,
 ) -> Session:
     """A session with these settings."""
+    seating: Seating = RoomSeating()
+    if not source.is_room:
+        seating = GallerySeating(make_follower(settings, info.seed))
     return Session(
         info=info,
         source=source,
+        seating=seating,
         reader=reader,
         sinks=sinks,
         observe=observe,
         consent=consent,
         call=call_settings(settings),
-        gallery=GallerySettings(**settings.gallery.model_dump()),
         paced=paced,
+    )
+
+
+def make_follower(settings: Settings, seed: str) -> GalleryFollower:
+    """What splits a gallery and follows its people."""
+    gallery = settings.gallery
+    tiles = tuple((x, y, x + width, y + height) for x, y, width, height in (tile.rect for tile in gallery.tiles))
+    return GalleryFollower(
+        GallerySplitter(
+            GallerySettings(**gallery.model_dump(exclude={"grid", "tiles"})), GalleryHints(gallery.grid, tiles)
+        ),
+        TileIdentity(seed, fixed={i: tile.participant for i, tile in enumerate(gallery.tiles) if tile.participant}),
+        open_spotter=MediaPipeFaceSpotter,
     )
 
 
@@ -224,7 +224,6 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sessions: dict[str, Session] = {}
         # Consent that arrived for sessions before they began, such as retained messages.
         self._answers: dict[str, dict[str, bool]] = {}
         self._stack = AsyncExitStack()
@@ -235,6 +234,7 @@ class Node:
             settings = self._settings
             folder = state_folder(settings)
             stack.enter_context(locked(folder))
+            self._secret = node_secret(folder)
             self._models = models_of(settings)
             registry = CollectorRegistry()
             self._metrics = make_metrics(settings, self._models, registry)
@@ -261,9 +261,19 @@ class Node:
                 keepalive_s=mqtt.keepalive_s,
                 protocol=PROTOCOL if mqtt.broker == "embedded" else ProtocolVersion.V5,
             )
-            await stack.enter_async_context(
-                serve(make_app(registry, self._missing), settings.http.host, settings.http.port)
+            limits = settings.limits
+            self.sessions = Sessions(self._play, limit=limits.sessions, keep=limits.ended, on_forget=self._mqtt.forget)
+            token = secret(settings.http.token, settings.http.token_file)
+            self._whip = WhipEndpoint(token=token, limit=limits.sessions, ice=ice_settings(settings.webrtc))
+            api = SessionsApi(self.sessions, source=settings.source, answer=self._on_consent)
+            app = make_app(
+                registry,
+                self._missing,
+                routes=[*api.routes(), *self._whip.routes()],
+                token=token,
+                is_open=settings.http.host in LOOPBACK,
             )
+            await stack.enter_async_context(serve(app, settings.http.host, settings.http.port))
             self.ready = Ready(f"{mqtt.host}:{port}", f"http://{host}:{settings.http.port}", topics)
             self._stack = stack.pop_all()
         return self
@@ -295,7 +305,7 @@ class Node:
                 await asyncio.wait([*waits, sending], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
                     wait.cancel()
-                await self._run_sessions(plans, stay=stay)
+                await self.sessions.run(plans, stay=stay, stop=self.stop)
                 self._mqtt.close()
                 await asyncio.wait([sending], timeout=DRAIN_S)
                 sending.cancel()
@@ -307,57 +317,38 @@ class Node:
             if not self.stop.is_set():
                 raise FailedError(msg)
             log.warning(msg)
-        failed = [f"session {s.info.id}: {s.reason}" for s in self._sessions.values() if s.state == "failed"]
+        failed = [f"session {e.plan.id}: {e.reason}" for e in self.sessions.entries.values() if e.state == "failed"]
         if failed and not stay:
             raise FailedError("; ".join(failed))
 
-    async def _run_sessions(self, plans: Sequence[Plan], *, stay: bool) -> None:
-        """All sessions at once; cancels what still runs when it is time to stop."""
-
-        async def stopper() -> None:
-            await self.stop.wait()
-            raise Shutdown
-
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                stopping = tasks.create_task(stopper(), name="stop")
-                running = [
-                    tasks.create_task(self._run(plan, stay=stay), name=f"session[{plan.name or number}]")
-                    for number, plan in enumerate(plans)
-                ]
-                if running:
-                    await asyncio.wait(running)
-                if stay:
-                    await self.stop.wait()
-                stopping.cancel()
-        except* Shutdown:
-            log.info("stopping")
-
-    async def _run(self, plan: Plan, *, stay: bool) -> None:
-        """One session, from opening its source to its end."""
-        try:
-            await self._play(plan)
-        except SourceError as error:
-            if not stay:
-                raise
-            # The path is not said: names of files hold names of people.
-            reason = str(error).removeprefix(f"{plan.url}: ")
-            log.error("session failed", name=plan.name, reason=reason)  # noqa: TRY400 (no traceback for users)
-
-    async def _play(self, plan: Plan) -> None:
-        """Opens the recording and runs it."""
-        settings = self._settings
-        recording = await asyncio.to_thread(open_recording, plan.url)
-        info = session_info(
-            recording,
-            models=self._models,
-            purpose=plan.purpose,
-            minimum=settings.group.minimum,
-            name=plan.name,
-            anchor=plan.anchor,
-            boot=token_hex(8),
-        )
-        async with FileSource(recording, rate_hz=settings.analysis.rate_hz, paced=True) as source:
+    async def _play(self, entry: Entry) -> None:
+        """Opens the source of a session and runs it."""
+        plan, settings, kind = entry.plan, self._settings, kind_of(entry.plan.url)
+        async with AsyncExitStack() as stack:
+            source: Source
+            seed, anchor = token_hex(8), EPOCH
+            if kind == "file":
+                recording = await asyncio.to_thread(open_recording, plan.url)
+                seed, anchor = recording.fingerprint, plan.anchor or recording.anchor
+                source = FileSource(recording, rate_hz=settings.analysis.rate_hz, paced=True)
+            else:
+                connection = self._connection(plan, kind, stack)
+                source = LiveSource(
+                    connection,
+                    rate_hz=settings.analysis.rate_hz,
+                    give_up_s=plan.give_up_s,
+                    on_reconnect=partial(self._metrics.reconnect, connection.component),
+                )
+            await stack.enter_async_context(source)
+            info = session_info(
+                self._models,
+                session=plan.id,
+                boot=token_hex(8),
+                seed=seed,
+                anchor=anchor,
+                purpose=plan.purpose,
+                minimum=settings.group.minimum,
+            )
             session = make_session(
                 settings,
                 info=info,
@@ -365,23 +356,31 @@ class Node:
                 reader=self._reader,
                 sinks=(self._mqtt, self._metrics, *plan.sinks),
                 observe=self._metrics,
-                consent=ConsentGate(plan.consent or "declared", self._answers.pop(info.id, None)),
+                consent=ConsentGate(plan.consent, self._answers.pop(plan.id, None)),
                 paced=True,
             )
-            self._sessions[info.id] = session
-            log.info("session started", session=info.id, purpose=plan.purpose)
+            entry.session = session
+            log.info("session started", session=plan.id, purpose=plan.purpose)
             await session.run()
-            log.info("session ended", session=info.id, reason=session.reason or "end of recording")
-            if source.tally.n_broken:
-                self._metrics.frames_dropped("broken", source.tally.n_broken)
-            if source.tally.n_out_of_order:
+            log.info("session ended", session=plan.id, reason=session.reason)
+            if isinstance(source, FileSource) and source.tally.n_out_of_order:
                 self._metrics.frames_dropped("out_of_order", source.tally.n_out_of_order)
+
+    def _connection(self, plan: Plan, kind: Kind, stack: AsyncExitStack) -> Connection:
+        """The way to a live call."""
+        if kind != "whip":
+            return connection_to(plan, self._settings.webrtc, node_secret=self._secret)
+        connection = WhipConnection(ice=ice_settings(self._settings.webrtc), stall_s=plan.source.stall_s)
+        self._whip.register(plan.id, connection)
+        stack.callback(self._whip.unregister, plan.id)
+        return connection
 
     async def _on_consent(self, session: str, participant: str, granted: bool) -> None:  # noqa: FBT001 (a callback)
         """A `consent/set` message."""
         log.info("consent", session=session, participant=participant, granted=granted)
-        if session in self._sessions:
-            await self._sessions[session].set_consent(participant, granted=granted)
+        entry = self.sessions.entries.get(session)
+        if entry is not None and entry.session is not None and not entry.is_over:
+            await entry.session.set_consent(participant, granted=granted)
         elif sum(map(len, self._answers.values())) < ANSWERS_MAX:
             self._answers.setdefault(session, {})[participant] = granted
 

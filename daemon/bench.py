@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from config.settings import Settings
-from daemon.app import make_reader, make_session, models_of, session_info
+from daemon.app import make_reader, make_session, models_of, recording_info
 from daemon.consent import ConsentGate
 from daemon.demo.call import make_script, write_call
-from daemon.session import SessionInfo, State
+from daemon.session import SessionInfo
 from daemon.sources.file import FileSource, Tally, probe, read_frames
+from daemon.sources.source import State
 from models.faces import MediaPipeFaceTracker
 from models.loading import ExpressionModels
 from models.pixel import face_crop
@@ -95,7 +96,7 @@ async def run_bench(settings: Settings, seconds: int) -> dict[str, Any]:
 
         async def chain(*, paced: bool, on_frame: Callable[[float], None]) -> tuple[Stopwatch, float]:
             watch = Stopwatch()
-            info = session_info(recording, models=models, purpose="demo", minimum=settings.group.minimum)
+            info = recording_info(recording, models, purpose="demo", minimum=settings.group.minimum)
             async with (
                 make_reader(settings, models, watch) as reader,
                 FileSource(recording, rate_hz=rate_hz, paced=paced) as source,

@@ -9,13 +9,15 @@ import sys
 from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated, Any, TypeVar, cast, get_args
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from config.settings import SESSION_NAME, Consent, Purpose, Settings, check_purpose, find_config, load_settings
+from config.sections import SESSION_NAME, Consent, Purpose, check_purpose
+from config.settings import Settings, find_config, load_settings
 from daemon.commands import JsonOption, one_line_errors
 from daemon.errors import FailedError, SourceError, UnusableInputError
 from daemon.evaluate import evaluate_app
@@ -82,9 +84,9 @@ def purpose_of(value: str | None, default: str) -> str:
     return value
 
 
-def consent_of(value: str | None) -> Consent:
-    """How consent is given; recordings are `declared` unless said otherwise."""
-    value = value or "declared"
+def consent_of(value: str | None, default: Consent = "declared") -> Consent:
+    """How consent is given."""
+    value = value or default
     if value not in get_args(Consent):
         msg = f"--consent {value}: give `required` or `declared`"
         raise UnusableInputError(msg)
@@ -182,7 +184,8 @@ def analyze(
     """
     from daemon.analyze import analyze as analyze_recording
     from daemon.analyze import prepare_folder
-    from daemon.app import models_of, open_recording
+    from daemon.app import models_of
+    from daemon.sources.opening import open_recording
 
     settings = settings_from(config)
     declared, anchor = purpose_of(purpose, "research"), moment(start)
@@ -247,22 +250,41 @@ def analyze(
 @app.command()
 @one_line_errors
 def join(
-    url: Annotated[str, typer.Argument(help="A recording, played in real time. Live calls are not joined yet.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="`rtsp://…`, `whep+https://…`, `janus+http://host:8088/janus?room=1234`, `whip://` (then push to the "
+            "address that is shown), or a video file, which is played in real time."
+        ),
+    ],
     purpose: PurposeOption = None,
     consent: ConsentOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the session in topics; no person's name.")] = None,
     start: StartOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Read one call until it ends or Ctrl-C, publish it on MQTT, and show it here."""
-    from daemon.app import Node, Plan, open_recording
+    """Read one call until it ends or Ctrl-C, publish it on MQTT, and show it here.
+
+    On a live call nobody is read before they agree, unless you say `--consent declared`: everybody agreed beforehand.
+    """
+    from daemon.app import Node
+    from daemon.sessions import Plan
     from daemon.sinks.terminal import Screen, TerminalSink
+    from daemon.sources.opening import open_recording
+    from daemon.sources.urls import kind_of
 
     settings = settings_from(config)
-    declared, agreed, anchor = purpose_of(purpose, "research"), consent_of(consent), moment(start)
+    is_live = kind_of(url) != "file"
+    if is_live and purpose is None:
+        msg = f"a live call needs a declared purpose: --purpose with one of {', '.join(PURPOSES)}"
+        raise UnusableInputError(msg)
+    declared, anchor = purpose_of(purpose, "research"), moment(start)
+    agreed = consent_of(consent, "required" if is_live else "declared")
     if name is not None:
         check_name(name)
-    open_recording(url)  # what cannot be opened is told before anything is started
+    # What cannot be opened is told before anything is started.
+    recording = None if is_live else open_recording(url)
+    number = token_hex(4) if recording is None else recording.fingerprint[:8]
     console = Screen()
 
     async def main() -> None:
@@ -270,7 +292,18 @@ def join(
             console.on_closed = node.stop.set
             console.print(f"broker {node.ready.broker}   metrics {node.ready.http}/metrics", highlight=False)
             with TerminalSink(console, title=name or "call") as terminal:
-                plan = Plan(url, declared, name=name, consent=agreed, anchor=anchor, sinks=(terminal,))
+                plan = Plan(
+                    id=name or f"s-{number}",
+                    url=url,
+                    purpose=declared,
+                    consent=agreed,
+                    source=settings.source,
+                    anchor=anchor,
+                    sinks=(terminal,),
+                    give_up_s=settings.source.give_up_s,
+                )
+                if kind_of(url) == "whip":
+                    console.print(f"push to {node.ready.http}/whip/{plan.id}", highlight=False)
                 await node.run([plan], stay=False)
 
     run_async(main())
@@ -286,11 +319,12 @@ def check_name(name: str) -> None:
 @app.command()
 @one_line_errors
 def run(config: ConfigOption = None) -> None:
-    """The daemon: the sessions of the configuration, until SIGTERM or Ctrl-C."""
-    from daemon.app import Node, Plan
+    """The daemon: the sessions of the configuration and of the API, until SIGTERM or Ctrl-C."""
+    from daemon.app import Node
+    from daemon.sessions import plan_of
 
     settings = settings_from(config)
-    plans = [Plan(s.url, s.purpose, name=s.name, consent=s.consent) for s in settings.sessions]
+    plans = [plan_of(session, settings.source) for session in settings.sessions]
 
     async def main() -> None:
         async with Node(settings) as node:

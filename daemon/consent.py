@@ -1,14 +1,17 @@
 """Who agreed to be read: the gate between finding a tile and looking at the face in it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Literal
 
-from config.settings import Consent
+from config.sections import Consent
+from pipeline.identity import Seat
 
 
 class ConsentGate:
     """Consent of the participants of one session.
 
-    `declared`: everybody agreed beforehand, until they deny it. `required`: nobody did, until they grant it.
+    `declared`: everybody agreed beforehand, until they deny it. `required`: nobody did, until they grant it. As soon
+    as it matters who is who, only those are read who are known for certain.
 
     Args:
         mode: How consent is given.
@@ -18,25 +21,54 @@ class ConsentGate:
     def __init__(self, mode: Consent, answers: dict[str, bool] | None = None) -> None:
         self.mode = mode
         self._granted = dict(answers or {})
+        # Who was seen beside all who denied, so that they are known not to be one of these.
+        self._others: set[str] = set()
+        self._assumed: dict[str, int] = {}
 
     def allows(self, participant: str) -> bool:
-        """Whether the face of this participant may be looked at."""
+        """Whether this participant, when known for certain, may be looked at."""
         return self._granted.get(participant, self.mode == "declared")
+
+    def state(self, participant: str) -> Literal["granted", "denied", "required"]:
+        """What is known of this participant's consent."""
+        if self.allows(participant):
+            return "granted"
+        return "denied" if participant in self._granted else "required"
 
     def set(self, participant: str, *, granted: bool) -> bool:
         """Notes what the participant said; whether that changes anything."""
-        before = self.allows(participant)
+        before = self.state(participant)
         self._granted[participant] = granted
-        return before != granted
+        return before != self.state(participant)
 
-    def fail_closed(self, participants: Iterable[str]) -> list[str]:
-        """Ids may stand for other people now: who of these is no longer read until they agree again.
+    def lapse(self, seats: Sequence[Seat]) -> list[str]:
+        """Who of these is to be asked again, for whoever agreed may be somebody else.
 
-        Where everybody agreed beforehand and nobody has denied, it does not matter who is who.
+        That is so where it was taken for granted, rather than seen, that somebody is who they were.
         """
-        if self.mode == "declared" and all(self._granted.values()):
-            return []
-        closed = [participant for participant in participants if self.allows(participant)]
-        self.mode = "required"
-        self._granted.clear()
-        return closed
+        asked = []
+        for seat in seats:
+            if seat.assumed != self._assumed.get(seat.participant, 0):
+                self._assumed[seat.participant] = seat.assumed
+                self._others.discard(seat.participant)
+                if self._granted.get(seat.participant, False):
+                    del self._granted[seat.participant]
+                    if not self.allows(seat.participant):
+                        asked.append(seat.participant)
+        return asked
+
+    def readable(self, seats: Sequence[Seat]) -> frozenset[str]:
+        """Whose faces may be looked at in this picture.
+
+        Somebody who denied and is not to be seen may come back as somebody new: then nobody new is read who did not
+        say yes, also where everybody else is said to have agreed.
+        """
+        deniers = {participant for participant, granted in self._granted.items() if not granted}
+        if self.mode == "declared" and not deniers:
+            return frozenset(seat.participant for seat in seats)
+        certain = frozenset(seat.participant for seat in seats if seat.certain)
+        if self.mode == "required":
+            return frozenset(p for p in certain if self._granted.get(p, False))
+        if deniers <= certain:
+            self._others |= certain
+        return frozenset(p for p in certain if self._granted.get(p, p in self._others))

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from config.errors import ConfigError
+from config.sections import LOOPBACK
 from config.settings import Settings
 from daemon.errors import AttunedError
 
@@ -47,9 +48,8 @@ def examine(settings: Settings) -> list[Finding]:
     findings.append(
         Finding("mosquitto_sub", client, _hint(ok=client, fix="apt-get install mosquitto-clients"), needed=False)
     )
-    findings.append(
-        Finding("live calls", ok=False, detail="WebRTC and RTSP are not joined by this version", needed=False)
-    )
+    findings.append(_try("WebRTC", lambda: _webrtc(settings)))
+    findings.append(_try("RTSP", _rtsp))
     return findings
 
 
@@ -112,6 +112,29 @@ def _port(settings: Settings) -> str:
     port = free_port(settings.mqtt.host, settings.mqtt.port)
     taken = "" if port == settings.mqtt.port else f" ({settings.mqtt.port} is taken)"
     return f"the embedded broker would listen on {settings.mqtt.host}:{port}{taken}"
+
+
+def _webrtc(settings: Settings) -> str:
+    """What can be read, and whether the addresses that are configured are there."""
+    from aioice.ice import get_host_addresses  # noqa: PLC0415
+
+    from daemon.sources.sdp import CANNOT  # noqa: PLC0415
+
+    here = {*get_host_addresses(use_ipv4=True, use_ipv6=True), *LOOPBACK}
+    missing = [str(address) for address in settings.webrtc.addresses if str(address) not in here]
+    if missing:
+        msg = f"webrtc.addresses: {', '.join(missing)} is not an address of this machine, which has {', '.join(here)}"
+        raise AttunedError(msg)
+    return CANNOT
+
+
+def _rtsp() -> str:
+    import av  # noqa: PLC0415
+
+    if "rtsp" not in av.formats_available:
+        msg = f"PyAV {av.__version__} was built without RTSP; install the one of constraints.txt"
+        raise AttunedError(msg)
+    return f"H.264, H.265, MPEG-4, MJPEG and whatever else FFmpeg {av.ffmpeg_version_info} decodes"
 
 
 def _hint(*, ok: bool, fix: str) -> str:

@@ -1,4 +1,4 @@
-"""`attuned evaluate`: models against labelled data."""
+"""`attuned evaluate`: models against labelled data, and galleries against their truth."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from daemon.commands import JsonOption, one_line_errors
 if TYPE_CHECKING:
     from models.evaluation.measure import Evaluation
 
-evaluate_app = typer.Typer(no_args_is_help=True, help="Measure models against labelled data.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure models and galleries against the truth.")
 
 
 @evaluate_app.command("expression")
@@ -45,6 +45,35 @@ def evaluate_expression_command(
     print(json.dumps(evaluation.result, indent=1) if as_json else format_evaluation(evaluation.result))
     if plot is not None:
         draw_evaluation(evaluation, plot, title=data.resolve().name)
+
+
+@evaluate_app.command("gallery")
+@one_line_errors
+def evaluate_gallery_command(
+    video: Annotated[Path, typer.Argument(help="A recording of a gallery.", readable=False)],
+    truth: Annotated[Path, typer.Argument(help="Its layouts, as JSON (README).", readable=False)],
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", help="Settings; default ./attuned.yaml, where there is one.", readable=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tiles found and people followed: recall, precision, IoU, id switches, seconds to settle after a re-flow."""
+    from daemon.cli import settings_from
+    from daemon.evaluate_gallery import evaluate_gallery, format_gallery
+
+    settings = settings_from(config)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(video.name, total=None)
+        figures = evaluate_gallery(
+            video,
+            truth,
+            settings=settings,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print(json.dumps(figures.as_json(), indent=1) if as_json else format_gallery(figures))
 
 
 def measure_expression(

@@ -1,7 +1,8 @@
-"""Health and metrics on aiohttp, on loopback."""
+"""The daemon's HTTP server on aiohttp: health and metrics, and whatever routes it is given, behind a token."""
 
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -10,13 +11,26 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from daemon.errors import UnusableInputError
 
+HEALTH = ("/livez", "/readyz")
+BODY_MAX = 64 * 1024
 
-def make_app(registry: CollectorRegistry, missing: Callable[[], list[str]]) -> web.Application:
-    """`/livez`, `/readyz` and `/metrics`.
+
+def make_app(
+    registry: CollectorRegistry,
+    missing: Callable[[], list[str]],
+    *,
+    routes: Sequence[web.RouteDef] = (),
+    token: str | None = None,
+    is_open: bool = True,
+) -> web.Application:
+    """`/livez`, `/readyz`, `/metrics`, and the given routes.
 
     Args:
         registry: Whose metrics are shown.
         missing: What the process still waits for before it is ready; [] when it is.
+        routes: Further ones.
+        token: Is asked for as a bearer token by the API; None: nobody is asked.
+        is_open: Whether metrics are for everybody who can reach the server.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -40,9 +54,27 @@ def make_app(registry: CollectorRegistry, missing: Callable[[], list[str]]) -> w
         except web.HTTPException as error:
             return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
 
-    app = web.Application(middlewares=[errors])
+    @web.middleware
+    async def guard(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        # The WHIP endpoint asks for the token itself: browsers ask it beforehand, without one, whether they may.
+        free = request.path in HEALTH or (is_open and request.path == "/metrics") or request.path.startswith("/whip/")
+        if token is None or free or bears(request, token):
+            return await handler(request)
+        headers = {"WWW-Authenticate": "Bearer"}
+        return web.json_response({"error": "send Authorization: Bearer and http.token"}, status=401, headers=headers)
+
+    app = web.Application(middlewares=[errors, guard], client_max_size=BODY_MAX)
+    app.add_routes(routes)
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     return app
+
+
+def bears(request: web.Request, token: str) -> bool:
+    """Whether a request carries the bearer token; takes as long for a wrong one as for the right one."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
 
 @asynccontextmanager

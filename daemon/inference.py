@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from models.pixel import face_crop
 from pipeline.emotions import F32
 from pipeline.landmarks import head_pose
 from pipeline.protocols import FaceTracker, LandmarkModel, PixelModel
-from pipeline.quality import frame_quality, sharpness
+from pipeline.quality import FACE_MIN_PX, frame_quality, sharpness
 from pipeline.types import U8, Crop, Expressions, FaceReading, Tile
 
 T = TypeVar("T")
@@ -68,15 +68,18 @@ class FaceReader:
         for session in list(self._trackers):
             self.forget(session)
 
-    async def read(self, session: str, time_s: float, tiles: Sequence[Tile]) -> list[FaceReading]:
-        """Readings of the tiles in which a face was found, in the order of the tiles."""
+    async def read(
+        self, session: str, time_s: float, tiles: Sequence[Tile]
+    ) -> tuple[list[FaceReading], tuple[str, ...]]:
+        """Readings of the tiles in which a face was found, in their order, and whose face is too small to be read."""
         began = time.perf_counter()
         [finds] = await self._together(lambda: self._finds(session, tiles))
         found = await self._together(*finds)
         self._observe("faces", time.perf_counter() - began)
-        seen = [(tile, *face) for tile, face in zip(tiles, found, strict=True) if face is not None]
+        seen = [(tile, *face) for tile, face in zip(tiles, found, strict=True) if isinstance(face, tuple)]
+        small = tuple(tile.participant for tile, face in zip(tiles, found, strict=True) if face == "small")
         if not seen:
-            return []
+            return [], small
         crops, meshes = np.stack([crop for _, crop, _, _ in seen]), np.stack([mesh for _, _, mesh, _ in seen])
         pixel, landmark = await self._together(
             lambda: self._timed("pixel", self._pixel.predict, crops),
@@ -85,7 +88,7 @@ class FaceReader:
         return [
             FaceReading(tile.participant, time_s, quality, pixel.pool[i], landmark.pool[i])
             for i, (tile, _, _, quality) in enumerate(seen)
-        ]
+        ], small
 
     def forget(self, session: str) -> None:
         """Gives the trackers of a session back, when it has ended and none of them is in use."""
@@ -111,7 +114,7 @@ class FaceReader:
         self._observe(stage, time.perf_counter() - began)
         return expressions
 
-    def _finds(self, session: str, tiles: Sequence[Tile]) -> list[Callable[[], Found | None]]:
+    def _finds(self, session: str, tiles: Sequence[Tile]) -> list[Callable[[], Found | Literal["small"] | None]]:
         """What is to be done for each tile, with the tracker of its participant.
 
         A session's frames are read one after the other, so none of its trackers is in use here; whose turn has come
@@ -126,21 +129,23 @@ class FaceReader:
         return [partial(_find, trackers[tile.participant], tile, self._pixel.crop) for tile in tiles]
 
 
-def _find(tracker: FaceTracker, tile: Tile, asked: Crop) -> Found | None:
-    """The crop that is asked for, mesh and quality of the tile's face.
+def _find(tracker: FaceTracker, tile: Tile, asked: Crop) -> Found | Literal["small"] | None:
+    """The crop that is asked for, mesh and quality of the tile's face, where it is large enough to be read.
 
     Sharpness is that of the 48 px grey crop whatever the model reads: quality does not depend on the model.
     """
     faces = tracker.find(tile.image)
     if len(faces) == 0:
         return None
-    mesh = faces.landmarks[0]
+    mesh, width_px = faces.landmarks[0], float(faces.xyxy[0, 2] - faces.xyxy[0, 0])
+    if width_px < FACE_MIN_PX:
+        return "small"
     grey = face_crop(tile.image, mesh)
     crop = grey if asked == Crop() else face_crop(tile.image, mesh, side_px=asked.side_px, colour=asked.colour)
     yaw, pitch, _ = head_pose(faces.landmarks)[0].tolist()
     quality = frame_quality(
         score=float(faces.score[0]),
-        width_px=float(faces.xyxy[0, 2] - faces.xyxy[0, 0]),
+        width_px=width_px,
         yaw_rad=yaw,
         pitch_rad=pitch,
         sharp=sharpness(grey),

@@ -6,7 +6,7 @@ from typing import Literal, TextIO
 
 import structlog
 
-CHATTY = ("amqtt", "transitions", "asyncio", "aiohttp", "mqtt")
+CHATTY = ("aioice", "aiortc", "amqtt", "transitions", "asyncio", "aiohttp", "mqtt")
 """Libraries that log their daily life, warnings of every client that leaves included; their errors are heard."""
 
 

@@ -1,26 +1,24 @@
-"""One call: source → gallery → consent → faces → seconds → sinks."""
+"""One call: source → seats → consent → faces → seconds → sinks."""
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from daemon.consent import ConsentGate
+from daemon.errors import SourceError
 from daemon.inference import FaceReader
 from daemon.latest import LatestSlot
-from daemon.sources.file import FileSource
+from daemon.seats import Seating
+from daemon.sources.source import Moment, Source, SourceState, State
 from pipeline.call import Call, CallSettings
-from pipeline.gallery import GallerySettings, GallerySplitter, same_layout
-from pipeline.identity import TileIdentity
-from pipeline.types import CallSecond, Event, Frame, Tile
+from pipeline.types import Box, CallSecond, Event
 from pipeline.wire import Stamp, Versions
 
-LOOK_EVERY_S = 1.0
 TICK_S = 0.25
-"""Without a frame for so long, a session in real time looks whether seconds are over."""
-State = Literal["connecting", "waiting", "live", "reconnecting", "ended", "failed"]
+"""Without a moment for so long, a session in real time looks whether seconds are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,7 @@ class Counts:
 
     frames: int = 0
     dropped: int = 0
+    undecoded: int = 0
     faces: int = 0
     late: int = 0
     seconds: int = 0
@@ -85,96 +84,113 @@ class Observer(Protocol):
 
 
 class Session:
-    """Runs one recording through the pipeline, paced or as fast as it goes.
+    """Runs one source through the pipeline, in real time or as fast as it goes.
 
     Args:
         info: Who and why.
-        source: Where frames come from; already entered.
+        source: What is to be seen; already entered.
+        seating: Finds out who sits where.
         reader: Reads faces.
         sinks: Take what comes out, in this order.
         observe: Counts and times.
         consent: The gate before any face is looked at.
         call: Settings of the pipeline.
-        gallery: Settings of the splitter.
-        paced: Whether frames come in real time: then the newest wins and a slow machine skips frames.
+        paced: Whether it is real time: then the newest wins and a slow machine skips moments.
     """
 
     def __init__(
         self,
         *,
         info: SessionInfo,
-        source: FileSource,
+        source: Source,
+        seating: Seating,
         reader: FaceReader,
         sinks: Sequence[Sink],
         observe: Observer,
         consent: ConsentGate,
         call: CallSettings,
-        gallery: GallerySettings,
         paced: bool,
     ) -> None:
         self.info = info
         self.counts = Counts()
         self.state: State = "connecting"
         self.reason: str | None = None
+        """Why it is in its state."""
+        self.problem: str | None = None
+        """Why it ended before the source did."""
         self.participants: tuple[str, ...] = ()
+        self.consent = consent
         self._source = source
+        self._seating = seating
         self._reader = reader
         self._sinks = sinks
         self._observe = observe
-        self._consent = consent
         self._call = Call(call)
-        self._splitter = GallerySplitter(gallery)
-        self._identity = TileIdentity(info.seed)
         self._paced = paced
         self._period_s = 1 / call.rate_hz
-        self._next_look_s = 0.0
-        self._places: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
-        self._size: tuple[int, ...] = ()
-        self._now_s = 0.0
+        self._now_s = source.due_s
+        self._shown: tuple[tuple[str, Box], ...] = ()
+        self._was_live = False
+        self._lost = False
 
     async def run(self, on_frame: Callable[[float], None] = lambda _: None) -> None:
-        """From the first frame to the last; `on_frame` is told how far it is.
+        """From the first moment to the last; `on_frame` is told how far it is.
 
         The last seconds and events go out also when it is cancelled or fails.
+
+        Raises:
+            SourceError: The source cannot be reached, or no longer.
         """
-        started = Event("session_started", 0.0, (), {"purpose": self.info.purpose, "consent": self._consent.mode})
-        await self._tell_events([started])
-        await self._tell_state("live")
-        self.reason = "internal error"
+        started = {"purpose": self.info.purpose, "consent": self.consent.mode}
+        await self._tell_events([Event("session_started", self._now_s, (), started)])
+        await self._tell_state(self.state)
+        problem: str | None = "internal error"
         try:
-            if self._paced:
-                await self._newest_frames(on_frame)
-            else:
-                await self._all_frames(on_frame)
-            self.reason = self._source.tally.problem
+            async with self._seating:
+                if self._paced:
+                    await self._newest_moments(on_frame)
+                else:
+                    await self._all_moments(on_frame)
+            problem = self._source.problem
         except asyncio.CancelledError:
-            self.reason = "stopped"
+            problem = "stopped"
+            raise
+        except SourceError as error:
+            problem = str(error)
             raise
         finally:
-            await self._finish()
+            await self._finish(problem)
 
     async def set_consent(self, participant: str, *, granted: bool) -> None:
         """Takes effect with the next frame; fewer than one second."""
-        changed = self._consent.set(participant, granted=granted)
+        changed = self.consent.set(participant, granted=granted)
         if changed and participant in self.participants:
-            await self._tell_consent(participant, "granted" if granted else "denied")
+            state = "granted" if granted else "denied"
+            await self._tell_events([Event("consent_changed", self._now_s, (participant,), {"state": state})])
 
-    async def _all_frames(self, on_frame: Callable[[float], None]) -> None:
-        """Every frame of the source, as fast as it goes."""
-        async with aclosing(self._source.frames()) as frames:
-            async for frame in frames:
-                await self._frame(frame)
-                on_frame(frame.time_s)
+    async def _all_moments(self, on_frame: Callable[[float], None]) -> None:
+        """Every moment of the source, as fast as it goes."""
+        async with aclosing(self._source.items()) as items:
+            async for item in items:
+                if isinstance(item, Moment):
+                    await self._moment(item)
+                    on_frame(item.time_s)
 
-    async def _newest_frames(self, on_frame: Callable[[float], None]) -> None:
-        """The newest frame whenever the pipeline is ready; what a slow machine skips is counted."""
-        slot: LatestSlot[Frame] = LatestSlot()
+    async def _newest_moments(self, on_frame: Callable[[float], None]) -> None:
+        """The newest moment whenever the pipeline is ready; what a slow machine skips is counted."""
+        slot: LatestSlot[Moment] = LatestSlot()
+        failures: list[SourceError] = []
 
         async def pump() -> None:
             try:
-                async with aclosing(self._source.frames()) as frames:
-                    async for frame in frames:
-                        slot.put(frame)
+                async with aclosing(self._source.items()) as items:
+                    async for item in items:
+                        if isinstance(item, Moment):
+                            slot.put(item)
+                        else:
+                            await self._source_changed(item)
+            except SourceError as error:
+                failures.append(error)
             finally:
                 slot.close()
 
@@ -183,78 +199,90 @@ class Session:
             while True:
                 try:
                     async with asyncio.timeout(TICK_S):
-                        frame = await slot.get()
+                        moment = await slot.get()
                 except TimeoutError:
                     # Silence closes seconds too, as far as it is known to be silence and not a slow decoder.
                     await self._advance(min(self._source.now_s(), self._source.due_s))
                     continue
-                if frame is None:
-                    return
+                if moment is None:
+                    break
                 if slot.n_displaced > self.counts.dropped:
                     self._observe.frames_dropped("slow", slot.n_displaced - self.counts.dropped)
                     self.counts.dropped = slot.n_displaced
-                await self._frame(frame)
-                on_frame(frame.time_s)
+                await self._moment(moment)
+                on_frame(moment.time_s)
+        if failures:
+            raise failures[0]
 
-    async def _frame(self, frame: Frame) -> None:
-        """One frame through the pipeline."""
-        self._now_s = frame.time_s
-        self.counts.frames += 1
-        self._observe.frame_received(self.info.stamp.epoch_s(frame.time_s))
-        await self._advance(frame.time_s)
+    async def _moment(self, moment: Moment) -> None:
+        """One moment through the pipeline."""
+        if not self._was_live and moment.frames:
+            await self._source_changed(SourceState("live"))
+        self._now_s = moment.time_s
+        self.counts.frames += len(moment.frames)
+        for frame in moment.frames:
+            self._observe.frame_received(self.info.stamp.epoch_s(frame.time_s))
+        if self._source.n_undecoded > self.counts.undecoded:
+            self._observe.frames_dropped("undecoded", self._source.n_undecoded - self.counts.undecoded)
+            self.counts.undecoded = self._source.n_undecoded
+        await self._advance(moment.time_s)
+        if not moment.frames and not self._source.is_room:
+            return
         began = time.perf_counter()
-        if frame.time_s >= self._next_look_s or frame.image.shape != self._size:
-            await self._look(frame)
-            self._observe.stage("gallery", time.perf_counter() - began)
-        self.participants = tuple(participant for participant, _ in self._places)
-        withheld = frozenset(p for p in self.participants if not self._consent.allows(p))
-        self._call.look(frame.time_s, self._places, withheld)
-        tiles = [
-            Tile(participant, (x0, y0, x1, y1), frame.image[y0:y1, x0:x1])
-            for participant, (x0, y0, x1, y1) in self._places
-            if participant not in withheld
-        ]
-        readings = await self._reader.read(self.info.id, frame.time_s, tiles)
+        seats = await self._seating.place(moment)
+        self._observe.stage("gallery", time.perf_counter() - began)
+        for participant in self.consent.lapse(seats.seats):
+            await self._tell_events([Event("consent_changed", self._now_s, (participant,), {"state": "required"})])
+        # While a re-flow is under way everybody is where they were last, and nobody is read.
+        if seats.settled:
+            self.participants = seats.members
+            self._shown = () if self._source.is_room else tuple((s.participant, s.xyxy) for s in seats.seats)
+        readable = self.consent.readable(seats.seats) if seats.settled else frozenset()
+        tiles = seats.tiles(readable)
+        uncertain = {seat.participant: "not_identified" for seat in seats.seats if seat.participant not in readable}
+        refused = {member: "no_consent" for member in self.participants if not self.consent.allows(member)}
+        self._call.look(moment.time_s, self.participants, self._shown, unread=uncertain | refused)
+        readings, too_small = await self._reader.read(self.info.id, moment.time_s, tiles)
+        self._call.explain(moment.time_s, dict.fromkeys(too_small, "small_face"))
         self.counts.faces += len(readings)
         self._observe.faces_analysed(len(readings))
+        self._observe.frames_dropped("small_face", len(too_small))
         for reading in readings:
             if not self._call.add(reading):
                 self.counts.late += 1
                 self._observe.frames_dropped("late")
 
-    async def _look(self, frame: Frame) -> None:
-        """Finds the tiles and who sits in them; after a re-flow consent fails closed, for ids follow places."""
-        boxes = await asyncio.to_thread(self._splitter.update, frame.image)
-        height, width = frame.image.shape[:2]
-        before = self._places
-        self._places = tuple(zip(self._identity.assign(boxes, (width, height)), boxes, strict=True))
-        self._next_look_s = frame.time_s + LOOK_EVERY_S
-        moved = self._size == frame.image.shape and not same_layout(boxes, tuple(box for _, box in before))
-        self._size = frame.image.shape
-        if before and moved:
-            for participant in self._consent.fail_closed(p for p, _ in self._places):
-                await self._tell_consent(participant, "required")
-
-    async def _tell_consent(self, participant: str, state: str) -> None:
-        await self._tell_events([Event("consent_changed", self._now_s, (participant,), {"state": state})])
+    async def _source_changed(self, change: SourceState) -> None:
+        """Tells a new state of the connection, and that the source was lost or is back."""
+        now_s = max(self._now_s, self._source.due_s)
+        if change.state == "reconnecting" and not self._lost:
+            self._lost = True
+            await self._tell_events([Event("source_lost", now_s, (), {"reason": change.reason})])
+        elif change.state == "live":
+            if self._lost:
+                await self._tell_events([Event("source_recovered", now_s)])
+            self._lost, self._was_live = False, True
+        self.reason = change.reason
+        if change.state != self.state:
+            await self._tell_state(change.state)
 
     async def _advance(self, now_s: float) -> None:
         """Tells the seconds that are over."""
         for second in self._call.advance(now_s):
             await self._tell_second(second)
 
-    async def _finish(self) -> None:
+    async def _finish(self, problem: str | None) -> None:
         """What was still open, and the end itself."""
-        stopped = self.reason == "stopped"
-        # The last frame that was read stands for the time until the next.
-        end_s = self._now_s + self._period_s if stopped else max(self._now_s, self._source.tally.end_s)
+        self.problem = problem
+        self.reason = problem or self._source.farewell
+        stopped = problem == "stopped"
+        # The last moment that was read stands for the time until the next.
+        end_s = self._now_s + self._period_s if stopped else max(self._now_s, self._source.end_s)
         seconds, events = self._call.finish(end_s)
         for second in seconds:
             await self._tell_second(second, live=False)
-        ended = Event("session_ended", end_s, (), {"reason": self.reason or "end of recording"})
-        await self._tell_events([*events, ended])
-        failed = self.reason is not None and not stopped
-        await self._tell_state("failed" if failed else "ended")
+        await self._tell_events([*events, Event("session_ended", end_s, (), {"reason": self.reason})])
+        await self._tell_state("ended" if stopped or problem is None else "failed")
         self._reader.forget(self.info.id)
 
     async def _tell_second(self, second: CallSecond, *, live: bool = True) -> None:

@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, cast
@@ -21,12 +21,16 @@ from mediapipe.python.solutions.face_detection import FaceDetection
 
 from pipeline.emotions import F32
 from pipeline.landmarks import N_LANDMARKS, mesh_box
-from pipeline.types import U8, Faces
+from pipeline.types import U8, Box, FaceBoxes, Faces
 
 UNSEEN_SCORE: Final = 0.3
 """Score of a mesh that the detector does not confirm: below every score the detector itself gives (0.5)."""
 
 _MIN_OVERLAP: Final = 0.2
+_SAME_FACE: Final = 0.5
+"""Two detections are one face where they share more than this part of the smaller one."""
+_CLOSE_LOOK: Final = 1 / 6
+"""In tiles from this share of the picture on several people may sit, far from the camera."""
 _MESH_GRAPH: Final = "mediapipe/modules/face_landmark/face_landmark_front_cpu.binarypb"
 _DETECTOR: Final = (
     "facedetectionshortrangecpu__facedetectionshortrange__facedetection__TensorsToDetectionsCalculator.min_score_thresh"
@@ -152,10 +156,7 @@ class MediaPipeFaceTracker:
         Raises:
             ValueError: The picture is not (H, W, 3) uint8.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:  # noqa: PLR2004
-            msg = f"image: expected (H, W, 3) uint8, found {image.shape} {image.dtype}"
-            raise ValueError(msg)
-        image = np.ascontiguousarray(image)
+        image = _checked(image)
         if not self._may_log:
             return self._find(image)
         with quiet_stderr():
@@ -211,6 +212,110 @@ class MediaPipeFaceTracker:
 def still_face_finder(*, min_detection_score: float = 0.5) -> MediaPipeFaceTracker:
     """A finder for pictures that have nothing to do with each other."""
     return MediaPipeFaceTracker(tracking=False, min_detection_score=min_detection_score)
+
+
+class MediaPipeFaceSpotter:
+    """Where all faces of a video wall are: the detector alone, no mesh; implements `FaceSpotter`.
+
+    The short-range detector sees 128 px: in a whole gallery it finds faces only while they are large, in each tile
+    by itself it finds them down to tiles 70 px high. The full-range one also finds people who sit behind each other
+    in a meeting room, but few faces in small tiles. So small tiles are given to the first, large ones and the whole
+    picture to the second (to the first where it finds nobody), and what overlaps is one face.
+
+    For one thread at a time. Every picture is by itself.
+
+    Args:
+        min_detection_score: Detections below are not faces, in [0, 1].
+    """
+
+    def __init__(self, *, min_detection_score: float = 0.5) -> None:
+        blank = np.zeros((64, 64, 3), dtype=np.uint8)
+        self._may_log = True
+        with quiet_stderr():
+            self._short: _Graph = FaceDetection(min_detection_confidence=min_detection_score, model_selection=0)
+            self._full: _Graph = FaceDetection(min_detection_confidence=min_detection_score, model_selection=1)
+            self._short.process(blank)
+            self._full.process(blank)
+
+    def find_all(self, image: U8, tiles: Sequence[Box] = ()) -> FaceBoxes:
+        """All faces of the (H, W, 3) uint8 RGB picture, in its pixels, best first; `tiles` are where to look closer.
+
+        Raises:
+            ValueError: The picture is not (H, W, 3) uint8.
+        """
+        image = _checked(image)
+        if not self._may_log:
+            return self._find_all(image, tiles)
+        with quiet_stderr():
+            boxes = self._find_all(image, tiles)
+        self._may_log = len(boxes) == 0
+        return boxes
+
+    def close(self) -> None:
+        """Give the memory and threads of the native graphs back."""
+        self._short.close()
+        self._full.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _find_all(self, image: U8, tiles: Sequence[Box]) -> FaceBoxes:
+        height, width = image.shape[:2]
+        whole = (0, 0, width, height)
+        found: list[tuple[float, F32]] = []
+        for box in dict.fromkeys((whole, *tiles)):
+            x0, y0, x1, y1 = box
+            if min(x1, width) - max(x0, 0) < 2 or min(y1, height) - max(y0, 0) < 2:  # noqa: PLR2004
+                continue
+            view = np.ascontiguousarray(image[max(y0, 0) : y1, max(x0, 0) : x1])
+            large = (x1 - x0) * (y1 - y0) >= _CLOSE_LOOK * width * height
+            corner = np.array([max(x0, 0), max(y0, 0)] * 2, dtype=np.float32)
+            # The full range first where people may sit behind each other: on these the short range also errs.
+            seen = list(_detections(self._full, view)) if large else []
+            found += [(score, area + corner) for score, area in seen or _detections(self._short, view)]
+        found.sort(key=lambda face: -face[0])
+        kept: list[tuple[float, F32]] = []
+        for score, area in found:
+            if all(_shared(area, other) < _SAME_FACE for _, other in kept):
+                kept.append((score, area))
+        return FaceBoxes(
+            xyxy=np.array([area for _, area in kept], dtype=np.float32).reshape(-1, 4),
+            score=np.array([score for score, _ in kept], dtype=np.float32),
+        )
+
+
+def _detections(detector: _Graph, image: U8) -> Iterator[tuple[float, F32]]:
+    """Score and box of each face, as far as it lies in the picture."""
+    height, width = image.shape[:2]
+    for detection in detector.process(image).detections or ():
+        area = detection.location_data.relative_bounding_box
+        x0, y0 = max(0.0, area.xmin * width), max(0.0, area.ymin * height)
+        x1, y1 = min(width, (area.xmin + area.width) * width), min(height, (area.ymin + area.height) * height)
+        if x1 > x0 and y1 > y0:
+            yield float(np.clip(detection.score[0], 0, 1)), np.array([x0, y0, x1, y1], dtype=np.float32)
+
+
+def _shared(one: F32, other: F32) -> float:
+    """Part of the smaller of two (4,) boxes that lies in the other, in [0, 1]; neither is empty."""
+    both = np.clip(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0, None).prod()
+    return float(both / min((one[2:] - one[:2]).prod(), (other[2:] - other[:2]).prod()))
+
+
+def _checked(image: U8) -> U8:
+    """The picture in one piece.
+
+    Raises:
+        ValueError: It is not (H, W, 3) uint8.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:  # noqa: PLR2004
+        msg = f"image: expected (H, W, 3) uint8, found {image.shape} {image.dtype}"
+        raise ValueError(msg)
+    return np.ascontiguousarray(image)
 
 
 def _faces(landmarks: F32, score: F32) -> Faces:

@@ -1,7 +1,9 @@
 """One call, second by second: readings of frames in, everything that is known of a second out."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pipeline.changes import DEFAULT_CHANGES, ChangeCounter, ChangeDetector, ChangeScopes, ChangeSettings
 from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, fuse
@@ -11,6 +13,7 @@ from pipeline.seconds import SecondAggregator
 from pipeline.types import Box, CallSecond, Event, FaceReading, FusedReading, SecondReading
 
 Tiles = tuple[tuple[str, Box], ...]
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ class Call:
         self._members: tuple[str, ...] = ()
         # Who has had a face while changes that are settled now came to be: looking away for a second is no leaving.
         self._engaged: deque[frozenset[str]] = deque(maxlen=2 * settings.changes.together_s + settings.changes.hold)
-        self._looks: dict[int, tuple[Tiles, frozenset[str]]] = {}
-        self._withheld: frozenset[str] = frozenset()
+        self._looks: dict[int, tuple[Tiles, dict[str, str]]] = {}
+        self._unread: dict[str, str] = {}
         self._tiles: Tiles = ()
         self._first: int | None = None
 
@@ -53,13 +56,24 @@ class Call:
         """Readings that came after their second had closed."""
         return self._seconds.n_late
 
-    def look(self, time_s: float, tiles: Tiles, withheld: frozenset[str] = frozenset()) -> None:
-        """What the gallery showed at that time: participants and their tiles, read or not.
+    def look(
+        self, time_s: float, members: tuple[str, ...], tiles: Tiles = (), unread: Mapping[str, str] = NOBODY
+    ) -> None:
+        """What was to be seen at that time.
 
-        `withheld` are those of them who are not to be read, because they did not consent.
+        Args:
+            time_s: When.
+            members: Everybody who is in the call, to be seen or not.
+            tiles: Participants and their tiles, where a gallery shows them.
+            unread: Who is not to be read, and why: `no_consent`, `not_identified`.
         """
-        self._seconds.present(time_s, tuple(participant for participant, _ in tiles))
-        self._looks[int(time_s)] = (tiles, withheld)
+        self._seconds.present(time_s, members)
+        self._looks[int(time_s)] = (tiles, dict(unread))
+
+    def explain(self, time_s: float, reasons: Mapping[str, str]) -> None:
+        """Why participants whom `look` has shown could not be read, such as `small_face`."""
+        if reasons and int(time_s) in self._looks:
+            self._looks[int(time_s)][1].update(reasons)
 
     def add(self, reading: FaceReading) -> bool:
         """Takes a reading of a participant whom `look` has shown; False when it is too late."""
@@ -82,7 +96,7 @@ class Call:
         readings = tuple(
             fuse(reading, self._weights.landmark(reading.participant), self._settings.fusion) for reading in arms
         )
-        group = synthesise(second, readings, self._settings.group, self._withheld)
+        group = synthesise(second, readings, self._settings.group, self._unread)
         self._engaged.append(frozenset(group.engaged))
         events += self._changes(second, readings)
         if self._weights.due(second - self._first + 1):
@@ -96,7 +110,7 @@ class Call:
         events = [Event("participant_joined", time_s, (p,)) for p in members if p not in self._members]
         events += [Event("participant_left", time_s, (p,)) for p in self._members if p not in members]
         self._members = members
-        before, (self._tiles, self._withheld) = self._tiles, self._looks.pop(second, ((), self._withheld))
+        before, (self._tiles, self._unread) = self._tiles, self._looks.pop(second, ((), self._unread))
         for stale in [s for s in self._looks if s < second]:
             del self._looks[stale]
         if before and self._tiles and not _same(before, self._tiles):

@@ -1,51 +1,99 @@
-"""A picture of a video wall → the rectangles of its tiles, for regular grids with gutters.
+"""A video wall → the rectangles of its participants, held from picture to picture.
 
-A meeting application draws its tiles on a page of one colour: gutters are the rows and columns that show
-nothing but that page. Rows are cut first and then each row by itself, so a last row that is shorter and
-centred comes out right. What is not a regular grid is one tile, the whole picture: a single person.
+A full search (`pipeline.tiles`) is made once a second, and at once when the picture no longer fits the layout:
+gutters are no longer page, a tile has become page, something shows where the page was. A new layout counts when two
+pictures agree on it, so that tiles in motion do not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.types import U8, Box
+from pipeline.page import Lines, PageMask, find_pages
+from pipeline.probe import Probe, thumbnail
+from pipeline.screens import Rooms, faces_in, shows_screen
+from pipeline.tiles import DEFAULT_GALLERY, GallerySettings, Search, Wall, area, covered
+from pipeline.types import U8, Box, FaceBoxes
 
-Span = tuple[int, int]
+__all__ = (
+    "DEFAULT_GALLERY", "NO_HINTS", "GalleryHints", "GallerySettings", "GallerySplitter", "Layout", "find_tiles", "iou",
+    "same_layout",
+)  # fmt: skip
+
+SEARCH_EVERY_S: Final = 1.0
+AGREE_S: Final = 0.15
+"""A new layout stands at least so long before it counts."""
+WEAK_S: Final = 0.8
+"""The same for an explanation of little evidence."""
+HOLD_S: Final = 1.0
+"""And a better one of a layout that still fits."""
+DOUBT_S: Final = 2.0
+"""And where it contradicts a layout that still fits."""
+SURE: Final = 0.62
+"""Score from which on there is evidence enough."""
+FACES_FOR_S: Final = 1.3
+"""Faces say something about pictures up to so much later."""
+FACE_CUT: Final = 0.25
+"""Less of a face than this, or all but this, lies in a tile."""
+GIVE_IN_S: Final = 1.5
+"""Where no two pictures agree for so long, about the same is enough."""
+STILL: Final = 0.015
+"""Edges of a layout that stands move by no more than this share of the tile, from picture to picture."""
+WALL_MIN: Final = 0.45
+"""Score of an explanation from which on it is believed."""
+PLAIN_WALL: Final = 0.9
+"""And from which on no other page is tried."""
+ONE_TILE: Final = 0.55
+"""Such scores times this for one tile on a page, which scores lower but is told by all of its four sides."""
+BETTER: Final = 0.05
+"""A layout that still fits gives way to one whose score is higher by this."""
+KNOWN_MIN: Final = 0.85
+"""While the known page explains the picture to this share of its best score, no other page is looked for."""
+NO_FACE_LOOKS: Final = 4
+"""A big region beside a strip in which no face was seen in so many looks is a shared film, not who speaks."""
+BIG_FACE: Final = 0.1
+"""The face of who speaks is at least this part of the big region's height."""
 
 
 @dataclass(frozen=True, slots=True)
-class GallerySettings:
-    """How tiles are told from the page they are drawn on.
+class Layout:
+    """The rectangles of a picture's participants, row by row from the top left.
 
-    page_tolerance: largest difference of a channel (0-255) from the page's colour that is still page.
-    page_share: share of a line's pixels that must be page for the line to be gutter.
-    gutter_min_px: narrowest gutter; a line or two of page colour are part of a picture.
-    gutter_max: widest gutter between two tiles, as a share of the picture's longer side.
-    tile_min_px: smallest side of a tile.
-    size_tolerance: how far tiles of one grid may differ in width or height, as a share of the largest.
-    aspect_min, aspect_max: width / height of a tile.
-    max_tiles: a grid of more tiles is a pattern, not a call.
-    contrast_min: a picture whose channels spread less than this (0-255) shows nothing, no tile at all.
-    hold: how many looks in a row must agree on a new layout before it replaces the old one.
+    settled: False where the picture no longer shows this layout and the new one is not certain: nobody may be read.
     """
 
-    page_tolerance: int = 10
-    page_share: float = 0.985
-    gutter_min_px: int = 3
-    gutter_max: float = 0.05
-    tile_min_px: int = 64
-    size_tolerance: float = 0.12
-    aspect_min: float = 0.5
-    aspect_max: float = 2.4
-    max_tiles: int = 49
-    contrast_min: float = 12.0
-    hold: int = 3
+    tiles: tuple[Box, ...]
+    settled: bool
 
 
-DEFAULT_GALLERY = GallerySettings()
+@dataclass(frozen=True, slots=True)
+class GalleryHints:
+    """What is known of a gallery beforehand and wins over what is found.
+
+    grid: (columns, rows) of equal tiles that fill the picture. tiles: the rectangles themselves, in pixels; they win
+    over `grid`.
+    """
+
+    grid: tuple[int, int] | None = None
+    tiles: tuple[Box, ...] = ()
+
+    def layout(self, size: tuple[int, int]) -> tuple[Box, ...]:
+        """The tiles of a picture of (height, width), as far as they lie in it; () without hints."""
+        height, width = size
+        if self.tiles:
+            inside = ((max(0, a), max(0, b), min(width, c), min(height, d)) for a, b, c, d in self.tiles)
+            return tuple(box for box in inside if box[0] < box[2] and box[1] < box[3])
+        if self.grid is None:
+            return ()
+        columns, rows = self.grid
+        xs = [round(i * width / columns) for i in range(columns + 1)]
+        ys = [round(i * height / rows) for i in range(rows + 1)]
+        return tuple((xs[c], ys[r], xs[c + 1], ys[r + 1]) for r in range(rows) for c in range(columns))
+
+
+NO_HINTS: Final = GalleryHints()
 
 
 def iou(a: Box, b: Box) -> float:
@@ -55,148 +103,286 @@ def iou(a: Box, b: Box) -> float:
     if width <= 0 or height <= 0:
         return 0.0
     inter = width * height
-    area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return inter / (area - inter)
+    return inter / (area(a) + area(b) - inter)
+
+
+def same_layout(a: Sequence[Box], b: Sequence[Box]) -> bool:
+    """Whether two layouts are the same but for a few pixels, such as a speaker's border."""
+    return len(a) == len(b) and all(iou(x, y) >= 0.85 for x, y in zip(a, b, strict=True))  # noqa: PLR2004
 
 
 def find_tiles(image: U8, settings: GallerySettings = DEFAULT_GALLERY) -> tuple[Box, ...]:
     """Boxes of the tiles, row by row from the top left; () when the (H, W, 3) uint8 picture shows nothing.
 
+    A picture that is no gallery is one tile, the whole picture, or none where it shows a shared screen.
+
     Raises:
         ValueError: The picture is not (H, W, 3) uint8 with at least one pixel.
     """
+    _check(image)
+    if _shows_nothing(image, settings):
+        return ()
+    found = _search(Lines(image), settings)
+    return _participants(image, found[0] if found else None)
+
+
+def _check(image: U8) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:  # noqa: PLR2004
         msg = f"picture: expected (H, W, 3) uint8 with H, W > 0, got {image.shape} {image.dtype}"
         raise ValueError(msg)
+
+
+def _shows_nothing(image: U8, settings: GallerySettings) -> bool:
+    """Whether nearly all of the picture is of one colour."""
+    sample = np.sort(thumbnail(image).reshape(-1, 3), axis=0)
+    spread = sample[-1 - len(sample) // 50].astype(np.int16) - sample[len(sample) // 50]
+    return float(spread.max()) < settings.contrast_min
+
+
+def _search(lines: Lines, settings: GallerySettings) -> tuple[Wall, Search] | None:
+    """The best explanation of a picture on any page; None where there is none."""
+    best: tuple[Wall, Search] | None = None
+    for page in find_pages(lines):
+        search = Search(PageMask(lines, page, near=settings.page_tolerance), settings)
+        wall = search.best()
+        if wall is not None and _believed(wall) and (best is None or wall.score > best[0].score):
+            best = wall, search
+            if wall.score >= PLAIN_WALL:
+                break
+    return best
+
+
+def _believed(wall: Wall) -> bool:
+    """Whether an explanation is good enough to be looked at again."""
+    return wall.score >= WALL_MIN * _scale(wall)
+
+
+def _certain(wall: Wall) -> bool:
+    """Whether an explanation needs no second look."""
+    return wall.score >= SURE * _scale(wall)
+
+
+def _scale(wall: Wall) -> float:
+    """What scores are measured with: one tile on a page scores lower than a gallery."""
+    return ONE_TILE if len(wall.tiles) == 1 and wall.main is None else 1.0
+
+
+def _participants(image: U8, wall: Wall | None) -> tuple[Box, ...]:
+    """The tiles of an explanation and who speaks beside them, in reading order."""
     height, width = image.shape[:2]
-    sample = image[:: max(1, height // 90), :: max(1, width // 160)].reshape(-1, 3)
-    low, high = np.percentile(sample, (2, 98), axis=0)
-    if float((high - low).max()) < settings.contrast_min:
-        return ()
-    for page in _page_colours(image):
-        tiles = _cut(_is_page(image, page, settings.page_tolerance), settings)
-        if tiles:
-            return tiles
-    return ((0, 0, width, height),)
+    whole = (0, 0, width, height)
+    if wall is None:
+        return () if shows_screen(image, whole, certain=True) else (whole,)
+    if wall.main is None or not wall.whole_main or shows_screen(image, wall.main):
+        return _in_order(wall.tiles)
+    return _in_order((*wall.tiles, wall.main))
 
 
-def _page_colours(image: U8) -> list[NDArray[np.int16]]:
-    """Candidates for the page's colour: the median of the frame's edge, and of its two middle lines.
+def _in_order(tiles: Sequence[Box]) -> tuple[Box, ...]:
+    """Tiles row by row, each row from the left: a row begins below the middle of the one before."""
+    ordered: list[Box] = []
+    rest = sorted(tiles, key=lambda box: (box[1], box[0]))
+    while rest:
+        middle = rest[0][1] + min(box[3] - box[1] for box in rest) / 2
+        row = [box for box in rest if box[1] < middle]
+        ordered += sorted(row)
+        rest = rest[len(row) :]
+    return tuple(ordered)
 
-    The edge is page where the grid has a margin; the middle lines are gutter in grids of two by two.
+
+@dataclass(slots=True)
+class _State:
+    """What is known of a feed.
+
+    tiles: the layout; settled: see `Layout`; firm: the layout comes from a picture that showed something. n_blank: how
+    many pictures showed nothing before. search_at_s: when a full search is due. mask, score: the page on which the
+    layout was found, and how well it explained the picture. candidate, n_agree, since_s: a layout that may follow, how
+    often in a row it was found, since when. unsettled_s: when the layout was left. main, n_faceless, is_film: the big
+    region beside a strip, how often in a row no face was seen in it, whether that makes it a film.
     """
-    edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    lines = (edge, image[image.shape[0] // 2], image[:, image.shape[1] // 2])
-    return [np.median(line, axis=0).astype(np.int16) for line in lines]
 
-
-def _is_page(image: U8, page: NDArray[np.int16], tolerance: int) -> NDArray[np.bool_]:
-    """(H, W) mask of the pixels that have the page's colour."""
-    low = np.clip(page - tolerance, 0, 255).astype(np.uint8)
-    high = np.clip(page + tolerance, 0, 255).astype(np.uint8)
-    mask = (image[..., 0] >= low[0]) & (image[..., 0] <= high[0])
-    for channel in (1, 2):
-        mask &= (image[..., channel] >= low[channel]) & (image[..., channel] <= high[channel])
-    return np.asarray(mask)
-
-
-def _cut(page: NDArray[np.bool_], settings: GallerySettings) -> tuple[Box, ...]:
-    """Boxes of a regular grid, or () where the mask shows none."""
-    gutter_max = settings.gutter_max * max(page.shape)
-    rows = _spans(page.mean(axis=1) >= settings.page_share, settings, gutter_max)
-    gutters = [page[top:bottom].mean(axis=0) >= settings.page_share for top, bottom in rows]
-    found = [_spans(gutter, settings, gutter_max) for gutter in gutters]
-    # A tile as dark as the page hides its own edges: such a row takes the columns of another row, if there is
-    # gutter between those here too.
-    grid = [
-        columns or next((other for other in found if other and _fits(other, gutter)), [])
-        for columns, gutter in zip(found, gutters, strict=True)
-    ]
-    boxes = tuple(
-        (left, top, right, bottom)
-        for (top, bottom), columns in zip(rows, _align(grid), strict=True)
-        for left, right in columns
-    )
-    if not 2 <= len(boxes) <= settings.max_tiles or not all(grid):  # noqa: PLR2004 (one rectangle is no grid)
-        return ()
-    shapes = ((right - left) / (bottom - top) for left, top, right, bottom in boxes)
-    if not all(settings.aspect_min <= shape <= settings.aspect_max for shape in shapes):
-        return ()
-    return boxes if all(_alike([box[i + 2] - box[i] for box in boxes], settings) for i in (0, 1)) else ()
-
-
-def _spans(gutter: NDArray[np.bool_], settings: GallerySettings, gutter_max: float) -> list[Span]:
-    """Runs between gutters, about equally long and close together; [] where they are not."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], gutter, [True]]).astype(np.int8))).tolist()
-    for i in range(len(edges) - 2, 1, -2):
-        if edges[i] - edges[i - 1] < settings.gutter_min_px:
-            del edges[i - 1 : i + 1]
-    spans = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= settings.tile_min_px]
-    if any(right[0] - left[1] > gutter_max for left, right in pairwise(spans)):
-        return []
-    return spans if _alike([b - a for a, b in spans], settings) else []
-
-
-def _alike(sides: list[int], settings: GallerySettings) -> bool:
-    """Whether all sides are about as long as the longest."""
-    return all(side >= (1 - settings.size_tolerance) * max(sides) for side in sides)
-
-
-def _fits(columns: list[Span], gutter: NDArray[np.bool_]) -> bool:
-    """Whether there is gutter between all neighbouring columns."""
-    return all(gutter[left[1] : right[0]].any() for left, right in pairwise(columns))
-
-
-def _align(grid: list[list[Span]]) -> list[list[Span]]:
-    """Columns of rows with as many tiles share their left and right edges.
-
-    A tile that is as dark as the page at its edge looks narrower than it is, never wider: the widest wins.
-    """
-    shared: dict[int, list[Span]] = {}
-    for columns in grid:
-        known = shared.get(len(columns), columns)
-        shared[len(columns)] = [(min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(known, columns, strict=True)]
-    return [shared[len(columns)] for columns in grid]
+    tiles: tuple[Box, ...] = ()
+    settled: bool = True
+    firm: bool = False
+    n_blank: int = 0
+    search_at_s: float = -np.inf
+    probe: Probe | None = None
+    mask: PageMask | None = None
+    score: float = 0.0
+    candidate: tuple[Box, ...] = ()
+    n_agree: int = 0
+    since_s: float = 0.0
+    unsettled_s: float = 0.0
+    main: Box | None = None
+    n_faceless: int = 0
+    is_film: bool = False
 
 
 class GallerySplitter:
-    """Keeps the layout of one feed from picture to picture: it changes when `hold` looks in a row agree.
+    """Keeps the layout of one feed from picture to picture.
 
-    A picture that shows nothing says nothing about the layout. Where there was none but such pictures for `hold`
-    looks, somebody sits there with the camera off: one tile, until the first picture that shows something.
+    The first picture that shows something counts at once. A picture that shows nothing says nothing about the layout.
+    Where there was none but such pictures for `hold` looks, somebody sits there with the camera off: one tile, until
+    the first picture that shows something.
+
+    Args:
+        settings: How tiles are told from the page.
+        hints: What is known beforehand, and wins.
     """
 
-    def __init__(self, settings: GallerySettings = DEFAULT_GALLERY) -> None:
+    def __init__(self, settings: GallerySettings = DEFAULT_GALLERY, hints: GalleryHints = NO_HINTS) -> None:
         self._settings = settings
-        self._layout: tuple[Box, ...] = ()
-        self._candidate: tuple[Box, ...] = ()
-        self._firm = False
-        self._seen = 0
+        self._hints = hints
+        self._rooms = Rooms()
         self._size = (0, 0)
+        self._faces: FaceBoxes | None = None
+        self._faces_s = 0.0
+        self._now = _State()
 
-    def update(self, image: U8) -> tuple[Box, ...]:
-        """The layout after this look at the feed; (H, W, 3) uint8 RGB."""
-        height, width = image.shape[:2]
-        found = find_tiles(image, self._settings)
-        if self._size != (height, width):
+    def update(self, image: U8, time_s: float, faces: FaceBoxes | None = None) -> Layout:
+        """The layout of this (H, W, 3) uint8 RGB picture; `faces` are those found in it, None where not looked for.
+
+        Raises:
+            ValueError: The picture is not (H, W, 3) uint8 with at least one pixel.
+        """
+        _check(image)
+        if faces is not None:
+            self._faces, self._faces_s = faces, time_s
+        if self._size != image.shape[:2]:
             # Boxes of another picture size mean nothing in this one.
-            self._size, self._layout, self._firm, self._seen = (height, width), (), False, 0
-        if found and not self._firm:
-            self._layout, self._firm, self._seen = found, True, 0
-        elif not found:
-            self._seen = 0 if self._firm else self._seen + 1
-            if self._seen >= self._settings.hold:
-                self._layout = ((0, 0, width, height),)
-        elif same_layout(found, self._layout):
-            self._seen = 0
+            self._size = (image.shape[0], image.shape[1])
+            self._now = _State()
+        fixed = self._hints.layout(self._size)
+        if fixed:
+            self._now.tiles = fixed
+        elif _shows_nothing(image, self._settings):
+            self._see_nothing()
         else:
-            self._seen = self._seen + 1 if same_layout(found, self._candidate) else 1
-            self._candidate = found
-            if self._seen >= self._settings.hold:
-                self._layout, self._seen = found, 0
-        return self._layout
+            self._see(image, time_s)
+        if faces is not None and self._now.settled:
+            self._rooms.look(image, time_s, self._now.tiles, faces)
+            self._watch_main(faces)
+        shown = [box for box in self._now.tiles if not (self._now.is_film and self._now.main == box)]
+        return Layout(self._rooms.split(shown), self._now.settled)
+
+    def _see_nothing(self) -> None:
+        self._now.n_blank += 1
+        if not self._now.firm and self._now.n_blank >= self._settings.hold:
+            self._now.tiles = ((0, 0, self._size[1], self._size[0]),)
+
+    def _see(self, image: U8, time_s: float) -> None:
+        """Look at a picture that shows something."""
+        fits = self._now.probe is not None and self._now.probe.fits(image)
+        if self._now.firm and fits and self._now.settled and time_s < self._now.search_at_s:
+            return
+        self._now.search_at_s = time_s + SEARCH_EVERY_S
+        found = self._find(Lines(image), known=fits)
+        tiles = _participants(image, found[0] if found else None)
+        if self._now.settled and not fits and self._now.firm and not _alike(tiles, self._now.tiles):
+            # What was seen of faces before says nothing of what shows now.
+            self._now.settled, self._now.unsettled_s, self._now.n_agree = False, time_s, 0
+        if found and len(found[0].tiles) > 1 and self._cuts_a_face(found[0], time_s):
+            found, tiles = None, ((0, 0, self._size[1], self._size[0]),)
+        # A gallery seldom turns into nothing: more likely its tiles are in motion.
+        sure = _certain(found[0]) if found else len(self._now.tiles) <= 1
+        if not self._now.firm:
+            if sure:
+                self._settle(image, tiles, found, time_s)
+                return
+            # Something like a gallery: nobody is read before it has stood for a moment.
+            self._now.firm, self._now.settled, self._now.unsettled_s, self._now.tiles = True, False, time_s, tiles
+        if self._now.settled and not fits:
+            self._settle(image, tiles, found, time_s)
+        elif self._now.settled:
+            self._compare(image, tiles, found, time_s, sure=sure)
+        else:
+            self._await(image, tiles, found, time_s, sure=sure)
+
+    def _cuts_a_face(self, wall: Wall, time_s: float) -> bool:
+        """Whether a tile ends in the middle of a face that was seen of late: then the tiles are none."""
+        since = time_s - FACES_FOR_S if self._now.settled else time_s
+        if self._faces is None or self._faces_s < since:
+            return False
+        boxes = [*wall.tiles, *([wall.main] if wall.main else [])]
+        whole = (0, 0, self._size[1], self._size[0])
+        shares = ([covered(face, [box]) for box in boxes] for face in faces_in(whole, self._faces))
+        return any(FACE_CUT < max(share) < 1 - FACE_CUT for share in shares)
+
+    def _find(self, lines: Lines, *, known: bool) -> tuple[Wall, Search] | None:
+        """The best explanation: on the known page, over time, while that does; else on any."""
+        if known and self._now.settled and self._now.mask is not None:
+            mask = PageMask(lines, self._now.mask.page, near=self._settings.page_tolerance, before=self._now.mask)
+            search = Search(mask, self._settings)
+            wall = search.best()
+            self._now.mask = mask
+            if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * self._now.score:
+                return wall, search
+        return _search(lines, self._settings)
+
+    def _compare(
+        self, image: U8, tiles: tuple[Box, ...], found: tuple[Wall, Search] | None, time_s: float, *, sure: bool
+    ) -> None:
+        """A layout that still fits gives way only to a better one on which `hold` looks in a row agree."""
+        if same_layout(tiles, self._now.tiles):
+            self._now.n_agree = 0
+            return
+        if found is not None and self._now.mask is not None:
+            now = found[1].score(self._now.tiles, None)
+            if found[0].score < now + BETTER:
+                self._now.n_agree = 0
+                return
+        self._agree(tiles, time_s, close=False)
+        self._now.search_at_s = time_s
+        if self._now.n_agree >= self._settings.hold and time_s - self._now.since_s >= (HOLD_S if sure else DOUBT_S):
+            self._settle(image, tiles, found, time_s)
+
+    def _await(
+        self, image: U8, tiles: tuple[Box, ...], found: tuple[Wall, Search] | None, time_s: float, *, sure: bool
+    ) -> None:
+        """The picture has changed: what two pictures agree on counts."""
+        self._agree(tiles, time_s, close=time_s - self._now.unsettled_s < GIVE_IN_S)
+        if self._now.n_agree >= 2 and time_s - self._now.since_s >= (AGREE_S if sure else WEAK_S):  # noqa: PLR2004
+            self._settle(image, tiles, found, time_s)
+
+    def _agree(self, tiles: tuple[Box, ...], time_s: float, *, close: bool) -> None:
+        """Count how often in a row this layout was found; `close`: to the pixel, nearly."""
+        agree = _alike if close else same_layout
+        if self._now.n_agree and agree(tiles, self._now.candidate):
+            self._now.n_agree += 1
+        else:
+            self._now.n_agree, self._now.since_s = 1, time_s
+        self._now.candidate = tiles
+
+    def _settle(self, image: U8, tiles: tuple[Box, ...], found: tuple[Wall, Search] | None, time_s: float) -> None:
+        """From now on this is the layout."""
+        # The same layout keeps its boxes: nobody is cropped differently for a pixel.
+        self._now.tiles = self._now.tiles if self._now.firm and same_layout(tiles, self._now.tiles) else tiles
+        self._now.settled, self._now.firm, self._now.n_agree = True, True, 0
+        self._now.mask = found[1].mask if found else None
+        self._now.score = found[0].score if found else 0.0
+        self._now.probe = Probe(image, self._now.tiles, self._now.mask)
+        self._now.search_at_s = time_s + SEARCH_EVERY_S
+        self._now.main = found[0].main if found else None
+        self._now.is_film, self._now.n_faceless = False, 0
+
+    def _watch_main(self, faces: FaceBoxes) -> None:
+        """Whether the big region beside a strip shows who speaks, or a film without anybody for some time."""
+        if self._now.main is None or self._now.main not in self._now.tiles:
+            return
+        least = BIG_FACE * (self._now.main[3] - self._now.main[1])
+        if any(face[3] - face[1] >= least for face in faces_in(self._now.main, faces)):
+            self._now.n_faceless, self._now.is_film = 0, False
+        else:
+            self._now.n_faceless += 1
+            self._now.is_film = self._now.n_faceless >= NO_FACE_LOOKS
 
 
-def same_layout(a: tuple[Box, ...], b: tuple[Box, ...]) -> bool:
-    """Whether two layouts are the same but for a few pixels, such as a speaker's border."""
-    return len(a) == len(b) and all(iou(x, y) >= 0.85 for x, y in zip(a, b, strict=True))  # noqa: PLR2004
+def _alike(a: Sequence[Box], b: Sequence[Box]) -> bool:
+    """Whether two layouts are the same and neither is in motion."""
+    return same_layout(a, b) and _stands(a, b)
+
+
+def _stands(a: Sequence[Box], b: Sequence[Box]) -> bool:
+    """Whether no edge of two layouts of equal length differs by more than a pixel or two."""
+    slack = (max(2.0, STILL * max(x[2] - x[0], x[3] - x[1])) for x in a)
+    return all(abs(p - q) <= most for x, y, most in zip(a, b, slack, strict=True) for p, q in zip(x, y, strict=True))

@@ -1,7 +1,8 @@
 """Members → the group: synthesis, deviation, dominant emotions (GROUP, section 4.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -35,19 +36,15 @@ def synthesise(
     second: int,
     readings: Sequence[FusedReading],
     settings: GroupSettings = DEFAULT_GROUP,
-    withheld: frozenset[str] = frozenset(),
+    unread: Mapping[str, str] = MappingProxyType({}),
 ) -> GroupReading:
     """The group's distribution: the sum of its members' distributions, normalised; order does not matter.
 
-    A member without a reading in this second stays a member and is left out of the sum with the reason
-    `no_face`, or `no_consent` for those of `withheld`. With fewer readings than `minimum` there is no distribution.
+    A member without a reading in this second stays a member and is left out of the sum, with the reason that
+    `unread` gives, else `no_face`. With fewer readings than `minimum` there is no distribution.
     """
     read = sorted((r.participant, r.probabilities) for r in readings if r.probabilities is not None)
-    excluded = {
-        r.participant: "no_consent" if r.participant in withheld else "no_face"
-        for r in readings
-        if r.probabilities is None
-    }
+    excluded = {r.participant: unread.get(r.participant, "no_face") for r in readings if r.probabilities is None}
     members = tuple(r.participant for r in readings)
     engaged = tuple(r.participant for r in readings if r.probabilities is not None)
     if len(read) < max(2, settings.minimum):

@@ -1,9 +1,10 @@
 """What the pipeline needs from a model; `models` implements it, tests fake it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pipeline.emotions import F32
-from pipeline.types import U8, Crop, Expressions, Faces
+from pipeline.types import U8, Box, Crop, Expressions, FaceBoxes, Faces
 
 
 class FaceTracker(Protocol):
@@ -11,6 +12,16 @@ class FaceTracker(Protocol):
 
     def find(self, image: U8) -> Faces:
         """At most one face, in pixels of the (H, W, 3) uint8 RGB picture, with its 468-point mesh."""
+
+    def close(self) -> None:
+        """Give its memory and threads back."""
+
+
+class FaceSpotter(Protocol):
+    """Finds where faces are, in a whole video wall: a detector without a mesh, for it comes before consent."""
+
+    def find_all(self, image: U8, tiles: Sequence[Box] = ()) -> FaceBoxes:
+        """All faces of the (H, W, 3) uint8 RGB picture, in its pixels; `tiles` are where to look closer."""
 
     def close(self) -> None:
         """Give its memory and threads back."""

@@ -8,6 +8,8 @@ from pipeline.types import U8
 
 QUALITY_MIN, QUALITY_MAX = 0.05, 1.0
 FULL_WIDTH_PX = 64.0
+FACE_MIN_PX = 24.0
+"""Faces narrower than this are not read: of 16 px the two models together lose 9 points of accuracy, of 24 px 2."""
 SHARP = 0.30
 """Relative Laplacian of a 48-pixel crop from which on it counts as sharp; see `sharpness`.
 

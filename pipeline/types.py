@@ -80,6 +80,21 @@ class Faces:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FaceBoxes:
+    """Where a detector found faces in a picture, first axis n; it knows no mesh.
+
+    xyxy: (n, 4) float32, pixels of that picture. score: (n,) float32 in [0, 1], the detector's.
+    """
+
+    xyxy: F32
+    score: F32
+
+    def __len__(self) -> int:
+        """How many faces."""
+        return len(self.score)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Expressions:
     """What a model says of n faces.
 

@@ -12,11 +12,13 @@ from tempfile import TemporaryDirectory
 from rich.progress import Progress
 
 from config.settings import Settings
-from daemon.app import Node, Plan
+from daemon.app import Node
 from daemon.demo.call import DemoScript, agreement, format_agreement, make_script, write_call
-from daemon.session import SessionInfo, State
+from daemon.session import SessionInfo
+from daemon.sessions import Plan
 from daemon.sinks.terminal import Screen, TerminalSink
 from daemon.sources.file import probe
+from daemon.sources.source import State
 from pipeline.emotions import EMOTIONS
 from pipeline.identity import pseudonym
 from pipeline.types import CallSecond, Event
@@ -106,6 +108,14 @@ async def run_demo(settings: Settings, seconds: int) -> None:
             console.print(f"topics   {node.ready.topics.group_emotion('demo')}", highlight=False)
             console.print(f"         {node.ready.topics.participant_emotion('demo', '<id>')}", highlight=False)
             with TerminalSink(console, title="attuned demo", names=names) as terminal:
-                plan = Plan(str(path), "demo", name="demo", anchor=datetime.now(UTC), sinks=(terminal, transcript))
+                plan = Plan(
+                    id="demo",
+                    url=str(path),
+                    purpose="demo",
+                    consent="declared",
+                    source=settings.source,
+                    anchor=datetime.now(UTC),
+                    sinks=(terminal, transcript),
+                )
                 await node.run([plan], stay=False)
         console.print(compare(script, transcript, recording.fingerprint), highlight=False)

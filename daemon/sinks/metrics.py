@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from daemon.session import SessionInfo, State
+from daemon.session import SessionInfo
+from daemon.sources.source import State
 from pipeline.emotions import EMOTIONS
 from pipeline.types import CallSecond, Event
 
-DROP_REASONS = ("slow", "late", "broken", "out_of_order")
+DROP_REASONS = ("slow", "late", "undecoded", "out_of_order", "small_face")
 PUBLISH_RESULTS = ("sent", "dropped", "discarded")
 STAGES = ("gallery", "faces", "pixel", "landmark")
-COMPONENTS = ("mqtt",)
+COMPONENTS = ("mqtt", "rtsp", "whep", "whip", "janus")
 GROUP_MINIMUM = 3
 """Members from which on a group's emotion is a metric: two would tell each one the other's."""
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

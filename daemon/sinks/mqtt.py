@@ -5,7 +5,6 @@ while there is no broker. Retained state is sent again on every connect, and the
 """
 
 import asyncio
-import random
 import re
 import secrets
 from collections import deque
@@ -19,9 +18,11 @@ import structlog
 from aiomqtt import ProtocolVersion
 
 from daemon.errors import PublishError
-from daemon.session import SessionInfo, State
+from daemon.session import SessionInfo
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.outbox import Outbox
+from daemon.sources.source import State
+from daemon.supervise import FIRST_S, waits
 from pipeline import wire
 from pipeline.types import CallSecond, Event
 
@@ -30,7 +31,6 @@ log = structlog.get_logger()
 PSEUDONYM = re.compile(r"p-[0-9a-f]{8}")
 LIVE_MAX = 2000
 """Readings that wait for the broker at most; the oldest goes first."""
-BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 REFUSED = frozenset({4, 5, 134, 135, 138, 140})
 """CONNACK codes that no waiting will cure: bad credentials, not authorised, banned (MQTT 3.1.1 and 5)."""
 HANDSHAKE_S = 3.0
@@ -93,6 +93,13 @@ class MqttSink:
         head = {"schema": wire.NODE_INFO, "ts": wire.rfc3339(datetime.now(UTC)), "boot": self._boot}
         self._retain(topic, head | {"seq": self._next(topic)} | dict(node))
 
+    def forget(self, session: str) -> None:
+        """A session that is over is told of no more; its events keep their numbers on disk."""
+        start = self._topics.status(session).removesuffix("status")
+        for known in (self._retained, self._seq):
+            for topic in [topic for topic in known if topic.startswith(start)]:
+                del known[topic]
+
     # What sessions call
 
     async def status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> None:
@@ -143,7 +150,7 @@ class MqttSink:
             PublishError: The broker refuses for a reason that does not pass, or was never there.
         """
         loop = asyncio.get_running_loop()
-        began, attempt, lost, ever = loop.time(), 0, False, False
+        began, pauses, lost, ever = loop.time(), waits(), False, False
         while True:
             try:
                 await self._connection()
@@ -153,7 +160,7 @@ class MqttSink:
                     self.connected.clear()
                     self._metrics.mqtt_published("dropped", len(self._live))
                     self._live.clear()
-                    attempt, lost, ever = 0, False, True
+                    pauses, lost, ever = waits(), False, True
                     self._metrics.reconnect("mqtt")
                 elif not ever and self._protocol is ProtocolVersion.V5 and _speaks_311_only(error):
                     self._protocol = ProtocolVersion.V311
@@ -169,11 +176,9 @@ class MqttSink:
                     log.warning("broker lost", host=self._host, port=self._port, error=said)
             else:
                 return
-            delay_s = BACKOFF_S[0 if self._closing.is_set() else min(attempt, len(BACKOFF_S) - 1)]
-            attempt += 1
             with suppress(TimeoutError):
-                async with asyncio.timeout(delay_s * random.uniform(0.5, 1.0)):  # noqa: S311 (jitter)
-                    await (asyncio.sleep(delay_s) if self._closing.is_set() else self._closing.wait())
+                async with asyncio.timeout(FIRST_S if self._closing.is_set() else next(pauses)):
+                    await (asyncio.sleep(FIRST_S) if self._closing.is_set() else self._closing.wait())
 
     def close(self) -> None:
         """Lets `run` end as soon as everything is sent."""
@@ -219,7 +224,7 @@ class MqttSink:
     async def _send(self, client: aiomqtt.Client) -> None:
         """State first, then `online`, then whatever comes, until `close`."""
         sent: dict[str, bytes] = {}
-        while sent != self._retained:
+        while any(sent.get(topic) != payload for topic, payload in self._retained.items()):
             for topic, payload in list(self._retained.items()):
                 if sent.get(topic) != payload:
                     await client.publish(topic, payload, qos=1, retain=True)

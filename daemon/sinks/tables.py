@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from daemon.session import SessionInfo, State
+from daemon.session import SessionInfo
+from daemon.sources.source import State
 from pipeline import wire
 from pipeline.emotions import EMOTIONS, F64
 from pipeline.types import CallSecond, Event, FusedReading, GroupReading

@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from daemon.session import SessionInfo, State
+from daemon.session import SessionInfo
+from daemon.sources.source import State
 from pipeline.emotions import EMOTIONS, F64
 from pipeline.types import CallSecond, Event, FusedReading
 

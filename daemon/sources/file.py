@@ -27,6 +27,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from daemon.errors import SourceError
+from daemon.sources.source import Moment
 from pipeline.types import U8, Frame
 from pipeline.wire import EPOCH, parse_time
 
@@ -171,7 +172,7 @@ def _pictures(recording: Recording, tally: Tally) -> Iterator[tuple[VideoFrame, 
             last_s = time_s
             length_s = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else 0.0
             tally.end_s = round(time_s + (length_s if 0 < length_s < 1 else period_s), 9)
-            yield picture, time_s, float(stream.codec_context.sample_aspect_ratio or 1)
+            yield picture, time_s, float(stream.sample_aspect_ratio or 1)
     if tally.problem is None and tally.n_decoded == 0:
         tally.problem = "no picture could be decoded"
     if tally.problem is None and recording.video_s and tally.end_s < recording.video_s - MISSING_MAX_S:
@@ -288,10 +289,10 @@ def _fingerprint(path: Path) -> str:
 
 
 class FileSource:
-    """A recording as a source: `async with FileSource(...) as source: async for frame in source.frames()`.
+    """A recording as a source: `async with FileSource(...) as source: async for moment in source.items()`.
 
-    One picture is decoded ahead, in the source's own thread. Unpaced, every frame is given out, as fast as they
-    are taken. Paced, a frame is given out when its time has come.
+    One picture is decoded ahead, in the source's own thread. Unpaced, every moment is given out, as fast as they
+    are taken. Paced, a moment is given out when its time has come.
 
     Args:
         recording: What `probe` returned.
@@ -303,8 +304,9 @@ class FileSource:
     def __init__(self, recording: Recording, *, rate_hz: float, hold_s: float = 2.0, paced: bool = False) -> None:
         self.recording = recording
         self.tally = Tally()
+        self.is_room = False
+        self.farewell = "end of recording"
         self.due_s = 0.0
-        """When the next frame comes that is known of: until then there is none."""
         self._frames = read_frames(recording, rate_hz=rate_hz, hold_s=hold_s, tally=self.tally)
         self._paced = paced
         self._began: float | None = None
@@ -327,8 +329,23 @@ class FileSource:
             self._began = now
         return now - self._began
 
-    async def frames(self) -> AsyncGenerator[Frame, None]:
-        """Frames in order of time."""
+    @property
+    def problem(self) -> str | None:
+        """Why the file ended before its end."""
+        return self.tally.problem
+
+    @property
+    def end_s(self) -> float:
+        """Where the last picture ends."""
+        return self.tally.end_s
+
+    @property
+    def n_undecoded(self) -> int:
+        """Pictures that could not be decoded."""
+        return self.tally.n_broken
+
+    async def items(self) -> AsyncGenerator[Moment, None]:
+        """Moments in order of time, each with the one frame that it shows."""
         loop = asyncio.get_running_loop()
         ahead = loop.run_in_executor(self._thread, next, self._frames, None)
         while (frame := await ahead) is not None:
@@ -336,4 +353,4 @@ class FileSource:
             ahead = loop.run_in_executor(self._thread, next, self._frames, None)
             if self._paced:
                 await asyncio.sleep(max(0.0, frame.time_s - self.now_s()))
-            yield frame
+            yield Moment(frame.time_s, (frame,), (frame.source_id,))

@@ -231,10 +231,10 @@ def test_a_source_gives_all_its_frames_and_closes(tmp_path: Path) -> None:
 
     async def main() -> tuple[int, int]:
         async with FileSource(recording, rate_hz=5) as source:
-            n = len([frame async for frame in source.frames()])
+            n = len([moment async for moment in source.items()])
         async with FileSource(recording, rate_hz=5) as source:
             taken = 0
-            async for _ in source.frames():
+            async for _ in source.items():
                 taken += 1
                 break
         return n, taken
@@ -248,7 +248,7 @@ def test_a_paced_source_keeps_to_the_clock(tmp_path: Path) -> None:
 
     async def main() -> list[float]:
         async with FileSource(recording, rate_hz=5, paced=True) as source:
-            return [source.now_s() - frame.time_s async for frame in source.frames()]
+            return [source.now_s() - moment.time_s async for moment in source.items()]
 
     early = run(main())
     assert len(early) == 4

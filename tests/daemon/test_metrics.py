@@ -63,7 +63,7 @@ def test_every_metric_of_the_contract_is_there_from_the_start() -> None:
     families = {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
     assert set(CONTRACT) == {name for name in families if not name.endswith("_created")}
     assert all(family.documentation for family in families.values())
-    for reason in ("slow", "late", "broken", "out_of_order"):
+    for reason in ("slow", "late", "undecoded", "out_of_order", "small_face"):
         assert value(registry, "attuned_frames_dropped_total", reason=reason) == 0.0
     for result in ("sent", "dropped", "discarded"):
         assert value(registry, "attuned_mqtt_published_total", result=result) == 0.0

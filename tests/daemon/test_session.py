@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import grid, p, wall
+from cameras import camera, layout, wall_of
 from videos import run, write_pictures, write_video
 
 from daemon.consent import ConsentGate
 from daemon.inference import FaceReader
 from daemon.latest import LatestSlot
-from daemon.session import Session, SessionInfo, State
+from daemon.seats import GalleryFollower, GallerySeating
+from daemon.session import Session, SessionInfo
 from daemon.sources.file import FileSource, probe
+from daemon.sources.source import State
 from pipeline.call import CallSettings
-from pipeline.gallery import GallerySettings
-from pipeline.types import U8, CallSecond, Crop, Event, Expressions, Faces
+from pipeline.gallery import GallerySplitter
+from pipeline.identity import TileIdentity, pseudonym
+from pipeline.types import U8, Box, CallSecond, Crop, Event, Expressions, FaceBoxes, Faces
 from pipeline.wire import Stamp, Versions
 
 
@@ -26,18 +30,32 @@ class Tracker:
     """Finds a face in every picture and counts what it was given."""
 
     looked = 0
+    half_px = 13
+    """Half the width of the face."""
 
     def find(self, image: U8) -> Faces:
         """A round mesh in the middle."""
         Tracker.looked += 1
         height, width = image.shape[:2]
         angle = np.linspace(0, 6.28, 468)
-        mesh = np.stack([width / 2 + 9 * np.cos(angle), height / 2 + 12 * np.sin(angle), 0 * angle], axis=1)
+        wide = type(self).half_px
+        mesh = np.stack([width / 2 + wide * np.cos(angle), height / 2 + 16 * np.sin(angle), 0 * angle], axis=1)
         return Faces(
-            np.array([[width / 2 - 9, 0, width / 2 + 9, 24]], np.float32),
+            np.array([[width / 2 - wide, 0, width / 2 + wide, 32]], np.float32),
             np.ones(1, np.float32),
             mesh[None].astype(np.float32),
         )
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Nowhere:
+    """Finds no face in a whole picture."""
+
+    def find_all(self, image: U8, tiles: Sequence[Box] = ()) -> FaceBoxes:
+        """None."""
+        return FaceBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -125,12 +143,14 @@ def play(
             session = Session(
                 info=info,
                 source=source,
+                seating=GallerySeating(
+                    GalleryFollower(GallerySplitter(), TileIdentity(info.seed), open_spotter=Nowhere)
+                ),
                 reader=reader,
                 sinks=(kept,),
                 observe=kept,
                 consent=ConsentGate(consent),
                 call=CallSettings(),
-                gallery=GallerySettings(),
                 paced=paced,
             )
             task = asyncio.create_task(session.run())
@@ -147,16 +167,17 @@ def play(
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """Three seconds of one person: noise that is not the same everywhere."""
+    """Three seconds of one person: patches that stay, and a camera's noise."""
     rng = np.random.default_rng(0)
-    pictures = (rng.integers(0, 255, (120, 160, 3), dtype=np.uint8) for _ in range(75))
+    patches = np.kron(rng.integers(20, 235, (6, 8, 3)), np.ones((20, 20, 1), dtype=np.int64))
+    pictures = ((patches + rng.integers(-9, 9, patches.shape)).astype(np.uint8) for _ in range(75))
     return write_pictures(tmp_path / "v.mp4", pictures, fps=25)
 
 
 def test_a_session_tells_its_whole_story(video: Path) -> None:
     """Started, joined, a reading for every second, ended; each frame of each person read once."""
     session, kept = play(video)
-    assert kept.states == ["live", "ended"]
+    assert kept.states == ["connecting", "live", "ended"]
     assert [second.second for second in kept.seconds] == [0, 1, 2]
     assert {5} == {second.readings[0].arms.n_frames for second in kept.seconds}
     assert {"happiness"} == {second.readings[0].top for second in kept.seconds}
@@ -194,23 +215,15 @@ def test_consent_takes_effect_at_once(video: Path) -> None:
     assert states == ["granted", "denied"]
 
 
-def test_a_reflow_closes_consent() -> None:
-    """Ids follow places: who was granted, or denied, may sit elsewhere now, so nobody is read until they agree again."""
-    gate = ConsentGate("required")
-    gate.set("a", granted=True)
-    assert gate.fail_closed(["a", "b"]) == ["a"]
-    assert not gate.allows("a")
-    declared = ConsentGate("declared")
-    assert declared.fail_closed(["a", "b"]) == []
-    declared.set("a", granted=False)
-    assert declared.fail_closed(["a", "b"]) == ["b"]
-    assert not declared.allows("a")
+def seated(people: list[int], columns: int, rows: int, *, first: int, n: int) -> list[U8]:
+    """Pictures of a gallery in which these people sit, from moment `first` on."""
+    return [wall_of([camera(who, first + k) for who in people], layout(columns, rows)) for k in range(n)]
 
 
-def test_a_new_layout_is_a_reflow(tmp_path: Path) -> None:
-    """When the grid changes in the middle of a call, whoever had agreed is asked again, and says so as an event."""
-    two, four = wall((204, 344), grid(2, 1)), wall((204, 344), grid(2, 2))
-    path = write_pictures(tmp_path / "v.mp4", [two] * 15 + [four] * 30)
+def test_consent_follows_people_through_a_reflow(tmp_path: Path) -> None:
+    """Two who agreed are joined by two who did not, and sit elsewhere then: they are read on, the others are not."""
+    pictures = [*seated([0, 1], 2, 1, first=0, n=20), *seated([2, 1, 3, 0], 2, 2, first=20, n=25)]
+    path = write_pictures(tmp_path / "v.mp4", pictures)
 
     async def during(session: Session, task: asyncio.Task[None]) -> None:
         while not session.participants:
@@ -221,9 +234,48 @@ def test_a_new_layout_is_a_reflow(tmp_path: Path) -> None:
 
     _, kept = play(path, consent="required", paced=True, during=during)
     states = [event.data["state"] for event in kept.told if event.kind == "consent_changed"]
-    assert states == ["granted", "granted", "required", "required"]
-    assert kept.seconds[1].readings[0].arms.n_frames == 5
-    assert {reading.arms.n_frames for reading in kept.seconds[-1].readings} == {0}
+    assert states == ["granted", "granted"]
+    last = kept.seconds[-1]
+    agreed = [pseudonym("seed", 0), pseudonym("seed", 1)]
+    read = {reading.participant: reading.arms.n_frames for reading in last.readings}
+    assert [read[who] for who in agreed] == [5, 5]
+    assert sum(read.values()) == 10
+    assert [who for who, _ in last.tiles if who in agreed] == agreed[::-1]
+    kinds = [event.kind for second in kept.seconds for event in second.events]
+    assert kinds.count("layout_changed") >= 1
+    assert (kinds.count("participant_joined"), kinds.count("participant_left")) == (4, 0)
+
+
+def test_who_swaps_seats_takes_consent_along(tmp_path: Path) -> None:
+    """In an unchanged grid two people change places: whoever agreed is read at the other place, nobody else there."""
+    pictures = [*seated([0, 1, 2, 3], 2, 2, first=0, n=20), *seated([1, 0, 2, 3], 2, 2, first=20, n=20)]
+    path = write_pictures(tmp_path / "v.mp4", pictures)
+
+    async def during(session: Session, task: asyncio.Task[None]) -> None:
+        while not session.participants:
+            await asyncio.sleep(0.01)
+        await session.set_consent(session.participants[0], granted=True)
+        await task
+
+    _, kept = play(path, consent="required", paced=True, during=during)
+    [tile] = [box for who, box in kept.seconds[-1].tiles if who == pseudonym("seed", 0)]
+    assert tile[0] > 300
+    read = {r.participant: r.arms.n_frames for r in kept.seconds[-1].readings}
+    assert read[pseudonym("seed", 0)] == 5
+    assert sum(read.values()) == 5
+
+
+def test_a_face_too_small_is_not_read_and_said_to_be(video: Path) -> None:
+    """Below 24 px there is no reading, the reason is told, and it is counted."""
+
+    class Far(Tracker):
+        """Finds a face of 20 px."""
+
+        half_px = 10
+
+    _, kept = play(video, tracker=Far)
+    assert {"small_face"} == {reason for second in kept.seconds for reason in second.group.excluded.values()}
+    assert kept.dropped == 15
 
 
 def test_a_stopped_session_gives_out_what_it_has(video: Path) -> None:
@@ -342,7 +394,7 @@ def test_a_bug_is_no_ordinary_end(video: Path) -> None:
     kept = Everything()
     with pytest.raises(ZeroDivisionError):
         play(video, tracker=Broken, kept=kept)
-    assert kept.states == ["live", "failed"]
+    assert kept.states == ["connecting", "live", "failed"]
     assert kept.told[-1].data == {"reason": "internal error"}
 
 
@@ -353,7 +405,7 @@ def test_a_broken_recording_fails_with_its_reason(tmp_path: Path, video: Path) -
     half = tmp_path / "half.mp4"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     session, kept = play(half)
-    assert kept.states == ["live", "failed"]
+    assert kept.states == ["connecting", "live", "failed"]
     assert session.reason is not None
     assert session.reason in kept.told[-1].data["reason"]
 

@@ -5,14 +5,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import cv2
 import numpy as np
 import pytest
 from skimage import data
 
-from models.faces import UNSEEN_SCORE, MediaPipeFaceTracker, quiet_stderr, still_face_finder
+from models.faces import UNSEEN_SCORE, MediaPipeFaceSpotter, MediaPipeFaceTracker, quiet_stderr, still_face_finder
 from pipeline.landmarks import mesh_box
 
 
@@ -155,3 +157,62 @@ def test_quiet_restores_after_an_error(capfd: pytest.CaptureFixture[str]) -> Non
         raise RuntimeError
     os.write(2, b"here again\n")
     assert capfd.readouterr().err == "here again\n"
+
+
+@pytest.fixture
+def spotter() -> Iterator[MediaPipeFaceSpotter]:
+    """A spotter that is given back."""
+    with MediaPipeFaceSpotter() as spotter:
+        yield spotter
+
+
+def _gallery(portrait: np.ndarray, side: int, n: int) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
+    """`n` x `n` copies of the portrait, each `side` px, on grey; and their boxes."""
+    small = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
+    wall = np.full((n * (side + 8) + 8, n * (side + 8) + 8, 3), 60, dtype=np.uint8)
+    boxes = [(8 + c * (side + 8), 8 + r * (side + 8)) for r in range(n) for c in range(n)]
+    for x, y in boxes:
+        wall[y : y + side, x : x + side] = small
+    return wall, [(x, y, x + side, y + side) for x, y in boxes]
+
+
+def test_each_tile_is_looked_at_by_itself(portrait: np.ndarray, spotter: MediaPipeFaceSpotter) -> None:
+    """Sixteen small faces are sixteen boxes, one in each tile, once each although the whole is looked at too."""
+    wall, tiles = _gallery(portrait, 180, 4)
+    faces = spotter.find_all(wall, tiles)
+    assert (faces.xyxy.shape, faces.xyxy.dtype, faces.score.dtype) == ((16, 4), np.float32, np.float32)
+    middles = (faces.xyxy[:, :2] + faces.xyxy[:, 2:]) / 2
+    inside = [sum(bool(x0 < x < x1 and y0 < y < y1) for x, y in middles) for x0, y0, x1, y1 in tiles]
+    assert inside == [1] * 16
+    assert (faces.score >= 0.5).all()
+    assert (np.diff(faces.score) <= 0).all()
+
+
+def test_a_large_picture_needs_no_tiles(portrait: np.ndarray, spotter: MediaPipeFaceSpotter) -> None:
+    """The face of a portrait is one box around (220, 120)."""
+    faces = spotter.find_all(portrait)
+    assert len(faces) == 1
+    x0, y0, x1, y1 = faces.xyxy[0]
+    assert (x0 < 220 < x1, y0 < 120 < y1) == (True, True)
+
+
+def test_no_face_is_no_box(spotter: MediaPipeFaceSpotter) -> None:
+    """Grey gives n = 0 with the usual shapes; tiles that lie outside the picture or are empty do no harm."""
+    grey = np.full((90, 160, 3), 90, dtype=np.uint8)
+    faces = spotter.find_all(grey, [(200, 0, 300, 50), (5, 5, 5, 40), (-20, -20, 60, 60)])
+    assert (len(faces), faces.xyxy.shape) == (0, (0, 4))
+
+
+def test_the_spotter_refuses_other_pictures(spotter: MediaPipeFaceSpotter) -> None:
+    """The same message as the tracker's."""
+    with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8, found"):
+        spotter.find_all(np.zeros((4, 4), dtype=np.uint8))
+
+
+def test_a_meeting_room_and_a_gallery(dev_data: Path, spotter: MediaPipeFaceSpotter) -> None:
+    """Three people before one camera, and the four of a gallery, are all found."""
+    found = []
+    for name, tiles in (("clips/of_multi_face.mp4", []), ("meeting_2x2.mp4", [])):
+        with av.open(str(dev_data / name)) as container:
+            found.append(len(spotter.find_all(next(container.decode(video=0)).to_ndarray(format="rgb24"), tiles)))
+    assert found == [3, 4]

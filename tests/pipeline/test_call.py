@@ -11,13 +11,18 @@ PAIR = (("a", A), ("b", B))
 HAPPY, SAD = p(happiness=0.9), p(sadness=0.9)
 
 
+def see(call: Call, time_s: float, tiles: tuple, unread: dict[str, str] | None = None) -> None:
+    """A look at a gallery of these tiles."""
+    call.look(time_s, tuple(who for who, _ in tiles), tiles, unread or {})
+
+
 def play(call: Call, seconds: int, expression: dict[str, list[F64]], tiles: tuple = PAIR) -> list[CallSecond]:
     """Five frames a second of everybody; `expression` holds one distribution per second and participant."""
     closed = []
     for slot in range(5 * seconds):
         time_s = slot / 5
         closed += call.advance(time_s)
-        call.look(time_s, tiles)
+        see(call, time_s, tiles)
         for who, series in expression.items():
             call.add(face(who, time_s, series[int(time_s)], series[int(time_s)]))
     return closed
@@ -66,7 +71,7 @@ def test_who_looks_away_for_a_moment_still_counts() -> None:
     for slot in range(5 * 14):
         time_s = slot / 5
         closed += call.advance(time_s)
-        call.look(time_s, (*PAIR, ("c", C)))
+        see(call, time_s, (*PAIR, ("c", C)))
         for who in "abc" if int(time_s) != 12 else "c":
             call.add(face(who, time_s, series[int(time_s)]))
     last, waiting = call.finish(14.0)
@@ -93,7 +98,7 @@ def test_joins_leaves_and_layouts_are_events() -> None:
     """A third tile is a join and a new layout, one that goes is a leave; the tiles of a second are its last."""
     call = Call()
     for time_s, tiles in ((0.0, PAIR), (1.0, (*PAIR, ("c", C))), (2.0, PAIR), (3.0, ())):
-        call.look(time_s, tiles)
+        see(call, time_s, tiles)
     seconds, _ = call.finish(4.0)
     assert [kinds(second) for second in seconds] == [
         [("participant_joined", ("a",)), ("participant_joined", ("b",))],
@@ -107,8 +112,8 @@ def test_joins_leaves_and_layouts_are_events() -> None:
 def test_a_second_in_which_nobody_looked_keeps_its_members() -> None:
     """When a source is silent for two seconds, everybody is absent and nobody has left; one layout stays one."""
     call = Call()
-    call.look(0.0, PAIR)
-    call.look(3.0, PAIR)
+    see(call, 0.0, PAIR)
+    see(call, 3.0, PAIR)
     seconds, _ = call.finish(4.0)
     assert [len(second.events) for second in seconds] == [2, 0, 0, 0]
     assert all(len(second.readings) == 2 for second in seconds)
@@ -117,19 +122,40 @@ def test_a_second_in_which_nobody_looked_keeps_its_members() -> None:
 def test_who_is_withheld_is_said_to_be() -> None:
     """Without consent a participant is a member without a reading, and the group says why."""
     call = Call()
-    call.look(0.0, PAIR, frozenset("b"))
+    see(call, 0.0, PAIR, {"b": "no_consent"})
     call.add(face("a", 0.0, HAPPY))
     [second], _ = call.finish(1.0)
     assert second.group.excluded == {"b": "no_consent"}
 
 
+def test_why_a_face_was_not_read_is_said() -> None:
+    """What reading found out stands beside what was known before it, until the second is over."""
+    call = Call()
+    see(call, 0.0, PAIR, {"b": "no_consent"})
+    call.explain(0.2, {"a": "small_face"})
+    call.explain(7.0, {"a": "small_face"})
+    call.explain(0.4, {})
+    [second], _ = call.finish(1.0)
+    assert second.group.excluded == {"a": "small_face", "b": "no_consent"}
+
+
+def test_members_without_a_tile_are_members() -> None:
+    """In a room somebody without a picture is there, absent, and no layout changes."""
+    call = Call()
+    call.look(0.0, ("a", "b"))
+    call.look(1.0, ("a", "b"))
+    seconds, _ = call.finish(2.0)
+    assert [event.kind for second in seconds for event in second.events] == ["participant_joined"] * 2
+    assert [reading.arms.coverage for reading in seconds[1].readings] == [0.0, 0.0]
+
+
 def test_a_look_at_a_second_that_is_over_is_forgotten() -> None:
     """A frame that comes a second late leaves nothing behind."""
     call = Call()
-    call.look(0.0, PAIR)
+    see(call, 0.0, PAIR)
     call.advance(1.2)
-    call.look(0.5, ())
-    call.look(1.5, PAIR)
+    see(call, 0.5, ())
+    see(call, 1.5, PAIR)
     seconds, _ = call.finish(2.0)
     assert [list(second.events) for second in seconds] == [[]]
 

@@ -31,7 +31,7 @@ def test_a_group_of_three_with_one_absent_by_hand() -> None:
 def test_who_did_not_consent_is_excluded_for_that_reason() -> None:
     """A member who may not be read is told from one whose face was not found."""
     readings = [fused("a", 0, p()), fused("b", 0, p()), fused("c", 0, None)]
-    assert synthesise(0, readings, withheld=frozenset("c")).excluded == {"c": "no_consent"}
+    assert synthesise(0, readings, unread={"c": "no_consent"}).excluded == {"c": "no_consent"}
 
 
 def test_one_person_is_no_group() -> None:

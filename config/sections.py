@@ -1,0 +1,293 @@
+"""The sections of the settings: what can be set, within which bounds, and what it means."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    NonNegativeInt,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from config.errors import ConfigError
+from pipeline.call import DEFAULT_CALL
+from pipeline.changes import DEFAULT_CHANGES
+from pipeline.fusion import DEFAULT_FUSION
+from pipeline.gallery import DEFAULT_GALLERY
+from pipeline.group import DEFAULT_GROUP
+
+Purpose = Literal["research", "healthcare", "safety", "personal", "demo"]
+Consent = Literal["required", "declared"]
+REFUSED_PURPOSES = {
+    "workplace": "inferring emotions of people at work is prohibited in the EU (AI Act, Art. 5(1)(f))",
+    "education": "inferring emotions of people in education is prohibited in the EU (AI Act, Art. 5(1)(f))",
+}
+SESSION_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+PSEUDONYM = r"^p-[0-9a-f]{8}$"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Section(BaseModel):
+    """What all sections share: nothing unknown, nothing that changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class AnalysisSection(Section):
+    """How often and with how many threads faces are read."""
+
+    rate_hz: float = Field(DEFAULT_CALL.rate_hz, gt=0, le=30)
+    """Frames of each participant that are read per second."""
+    grace_ms: int = Field(200, ge=0, le=5000)
+    """How long after its end a second still takes readings."""
+    workers: int = Field(2, ge=1, le=64)
+    """Threads that find faces."""
+
+
+class ModelsSection(Section):
+    """Which expression models read the faces: names that `attuned models list` shows."""
+
+    pixel: str = Field("pixel", min_length=1)
+    """Or the path of a YAML description of another one, relative to the working folder."""
+    landmark: str = Field("landmark", min_length=1)
+
+
+class GalleryTile(Section):
+    """A rectangle of a gallery that is known beforehand."""
+
+    rect: tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt]
+    """x, y, width, height in pixels of the picture."""
+    participant: str | None = Field(None, pattern=PSEUDONYM)
+    """Who always sits there."""
+
+
+class GallerySection(Section):
+    """How tiles are told from the page they are drawn on; `pipeline.gallery.GallerySettings` says more."""
+
+    page_tolerance: int = Field(DEFAULT_GALLERY.page_tolerance, ge=0, le=255)
+    page_share: float = Field(DEFAULT_GALLERY.page_share, gt=0.5, le=1)
+    gutter_min_px: int = Field(DEFAULT_GALLERY.gutter_min_px, ge=1)
+    gutter_max: float = Field(DEFAULT_GALLERY.gutter_max, gt=0, le=0.5)
+    tile_min_px: int = Field(DEFAULT_GALLERY.tile_min_px, ge=24)
+    size_tolerance: float = Field(DEFAULT_GALLERY.size_tolerance, ge=0, lt=1)
+    aspect_min: float = Field(DEFAULT_GALLERY.aspect_min, gt=0)
+    aspect_max: float = Field(DEFAULT_GALLERY.aspect_max, gt=0)
+    max_tiles: int = Field(DEFAULT_GALLERY.max_tiles, ge=2, le=49)
+    contrast_min: float = Field(DEFAULT_GALLERY.contrast_min, ge=0, le=255)
+    hold: int = Field(DEFAULT_GALLERY.hold, ge=1)
+    grid: tuple[PositiveInt, PositiveInt] | None = None
+    """Columns and rows of equal tiles that fill the picture; wins over detection."""
+    tiles: tuple[GalleryTile, ...] = ()
+    """Known rectangles; they win over detection and over `grid`."""
+
+    @model_validator(mode="after")
+    def _one_seat_each(self) -> Self:
+        """Nobody sits in two places."""
+        seated = [tile.participant for tile in self.tiles if tile.participant]
+        if len(set(seated)) < len(seated):
+            msg = f"tiles: every participant has one tile, got {seated}"
+            raise ValueError(msg)
+        return self
+
+
+class FusionSection(Section):
+    """Constants of the adaptive weights; `pipeline.fusion.FusionSettings` says more."""
+
+    every_s: int = Field(DEFAULT_FUSION.every_s, ge=1)
+    first_s: int = Field(DEFAULT_FUSION.first_s, ge=1)
+    gain: float = Field(DEFAULT_FUSION.gain, ge=0, le=1)
+    pull: float = Field(DEFAULT_FUSION.pull, ge=0, le=1)
+    weight_min: float = Field(DEFAULT_FUSION.weight_min, ge=0, le=0.5)
+    weight_max: float = Field(DEFAULT_FUSION.weight_max, ge=0.5, le=1)
+    abstain_confidence: float = Field(DEFAULT_FUSION.abstain_confidence, ge=0, le=1)
+    abstain_quality: float = Field(DEFAULT_FUSION.abstain_quality, ge=0, le=1)
+
+
+class ChangesSection(Section):
+    """Constants of change detection; `pipeline.changes.ChangeSettings` says more."""
+
+    distance: float = Field(DEFAULT_CHANGES.distance, gt=0, le=1)
+    hold: int = Field(DEFAULT_CHANGES.hold, ge=1, le=60)
+    together_s: int = Field(DEFAULT_CHANGES.together_s, ge=0, le=60)
+    window_s: int = Field(DEFAULT_CHANGES.window_s, ge=1, le=3600)
+
+
+class GroupSection(Section):
+    """Constants of the group synthesis; `pipeline.group.GroupSettings` says more."""
+
+    minimum: int = Field(DEFAULT_GROUP.minimum, ge=2)
+    """Members from which on the group is published; one person is no group."""
+    dominant_share: float = Field(DEFAULT_GROUP.dominant_share, ge=0, le=1)
+    dominant_ratio: float = Field(DEFAULT_GROUP.dominant_ratio, ge=0, le=1)
+
+
+class MqttSection(Section):
+    """Where readings are published."""
+
+    broker: Literal["embedded", "external"] = "embedded"
+    """`embedded` starts a broker inside the process, bound to `host`; `external` connects to one."""
+    host: str = Field("127.0.0.1", pattern=r"^[^\s\x00]+$")
+    port: int = Field(1883, ge=1, le=65535)
+    root: str = Field("attuned", pattern=r"^[^/+#\s]+$")
+    """First level of every topic."""
+    username: str | None = None
+    password: SecretStr | None = None
+    keepalive_s: int = Field(30, ge=5, le=3600)
+
+    @model_validator(mode="after")
+    def _embedded_stays_home(self) -> Self:
+        """The embedded broker asks nobody who they are."""
+        if self.broker == "embedded" and self.host not in LOOPBACK:
+            msg = f"host {self.host}: the embedded broker is for this machine alone; set broker: external, or no host"
+            raise ValueError(msg)
+        return self
+
+
+class OutboxSection(Section):
+    """Events that wait for the broker, on disk."""
+
+    max_messages: int = Field(100_000, ge=1)
+    """The oldest are discarded beyond this, counted and announced."""
+
+
+class HttpSection(Section):
+    """Health, metrics, the sessions API and the WHIP endpoint."""
+
+    host: str = Field("127.0.0.1", pattern=r"^[^\s\x00]+$")
+    """Beyond loopback a token is required for anything but health."""
+    port: int = Field(8765, ge=1, le=65535)
+    token: SecretStr | None = None
+    """Bearer token of the API and of WHIP."""
+    token_file: Path | None = None
+    """A file that holds it."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        """Nobody else may start sessions or push pictures."""
+        if self.host not in LOOPBACK and self.token is None and self.token_file is None:
+            msg = f"host {self.host}: is not loopback; set http.token or http.token_file too"
+            raise ValueError(msg)
+        return self
+
+
+class SourceSection(Section):
+    """How live sources are reached; a session can have its own. Secrets are better in files or the environment."""
+
+    username: str | None = None
+    """RTSP."""
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    token: SecretStr | None = None
+    """Bearer token of WHEP, or token of Janus."""
+    token_file: Path | None = None
+    pin: SecretStr | None = None
+    """Of a Janus room."""
+    pin_file: Path | None = None
+    transport: Literal["tcp", "udp"] = "tcp"
+    """RTSP."""
+    verify: bool = True
+    """Whether the certificate of an rtsps server is checked."""
+    ca_file: Path | None = None
+    """Certificates to check it against; None: the system's."""
+    open_timeout_s: float = Field(5.0, gt=0, le=60)
+    stall_s: float = Field(10.0, gt=0, le=300)
+    """A source that shows no picture for so long is lost and sought again; rooms may be empty for longer."""
+    give_up_s: float = Field(15.0, gt=0, le=3600)
+    """`join` and the API: a source that was never reached for so long is given up. `run` tries on."""
+    display: str = Field("attuned (reads expressions)", min_length=1, max_length=100)
+    """The name by which everybody in a room sees the bot: it says what it is."""
+    substream: int = Field(1, ge=0, le=2)
+    """Which of the qualities of a simulcast a room is asked for: 0 the smallest."""
+
+
+class WebRtcSection(Section):
+    """Which ways WebRTC may take."""
+
+    addresses: tuple[IPvAnyAddress, ...] = ()
+    """Local addresses that ICE may use; none named: all but loopback."""
+    stun: str | None = Field(None, pattern=r"^stun:[^\s]+$")
+    turn: str | None = Field(None, pattern=r"^turns?:[^\s]+$")
+    turn_username: str | None = None
+    turn_password: SecretStr | None = None
+    turn_password_file: Path | None = None
+
+
+class LimitsSection(Section):
+    """What the API can ask for at most."""
+
+    sessions: int = Field(8, ge=1, le=1000)
+    """Sessions at a time."""
+    ended: int = Field(100, ge=0, le=10_000)
+    """Sessions that have ended and are still told of; the oldest are forgotten."""
+
+
+def secret(value: SecretStr | None, file: Path | None) -> str | None:
+    """The secret itself: as it is set, else the first line of its file.
+
+    Raises:
+        ConfigError: The file cannot be read, or is empty.
+    """
+    if value is not None or file is None:
+        return None if value is None else value.get_secret_value()
+    try:
+        lines = file.expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{file}: the secret in it cannot be read: {error}"]) from error
+    if not lines or not lines[0].strip():
+        raise ConfigError([f"{file}: is empty; its first line is the secret"])
+    return lines[0].strip()
+
+
+class MetricsSection(Section):
+    """What Prometheus sees."""
+
+    group_emotion: bool = True
+    """Group emotion per session, from three members on; individuals never."""
+
+
+class LogSection(Section):
+    """Logs go to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+    """`auto`: text in a terminal, JSON elsewhere."""
+
+
+class SessionSection(Section):
+    """One call."""
+
+    name: str = Field(pattern=SESSION_NAME)
+    """Stands in topics and metrics: no person's name."""
+    url: str = Field(min_length=1)
+    purpose: Purpose
+    consent: Consent | None = None
+    """None: `required` for live calls, `declared` for recordings."""
+    source: SourceSection | None = None
+    """None: as in `source`."""
+    participants: Mapping[str, Annotated[str, Field(pattern=PSEUDONYM)]] = Field(default_factory=dict)
+    """Names in the room, and the pseudonyms by which these people are to be known; names never leave the machine."""
+
+    @field_validator("purpose", mode="before")
+    @classmethod
+    def _refuse(cls, value: object) -> object:
+        """Purposes that the law refuses are refused with the reason."""
+        return check_purpose(value)
+
+
+def check_purpose(value: object) -> object:
+    """The value, unless the law refuses it as a purpose.
+
+    Raises:
+        ValueError: The purpose is `workplace` or `education`.
+    """
+    if isinstance(value, str) and value in REFUSED_PURPOSES:
+        msg = f"{value} is refused: {REFUSED_PURPOSES[value]}; medical or safety uses declare healthcare or safety"
+        raise ValueError(msg)
+    return value

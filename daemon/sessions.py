@@ -1,0 +1,205 @@
+"""The sessions of a node: begun from the configuration, a command or the API, each a task, none outliving the node."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from config.sections import Consent, SessionSection, SourceSection
+from daemon.errors import AttunedError, SourceError
+from daemon.session import Session, Sink
+from daemon.sources.source import State
+from daemon.sources.urls import kind_of, shown
+
+log = structlog.get_logger()
+
+
+class Shutdown(Exception):  # noqa: N818 (it is no error)
+    """Raised in the task group when it is time to go."""
+
+
+class RefusedError(AttunedError):
+    """No session can be begun now: the name is taken, or there are too many; `status` is the HTTP status."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A session that is to be run."""
+
+    id: str
+    """Stands in topics and metrics."""
+    url: str
+    purpose: str
+    consent: Consent
+    source: SourceSection
+    participants: dict[str, str] = field(default_factory=dict)
+    """Pseudonyms by name in the room."""
+    anchor: datetime | None = None
+    """UTC of the first picture of a recording; None: what the container says."""
+    sinks: tuple[Sink, ...] = ()
+    give_up_s: float | None = None
+    """A live source that was never reached for so long is given up; None: never."""
+
+
+def plan_of(session: SessionSection, source: SourceSection) -> Plan:
+    """The plan of a configured session, whose own `source:` wins key by key.
+
+    Raises:
+        SourceError: Its address cannot be used.
+    """
+    own = {} if session.source is None else session.source.model_dump(exclude_unset=True)
+    return Plan(
+        id=session.name,
+        url=session.url,
+        purpose=session.purpose,
+        consent=session.consent or ("declared" if kind_of(session.url) == "file" else "required"),
+        source=SourceSection.model_validate(source.model_dump() | own),
+        participants=dict(session.participants),
+    )
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A session and what became of it."""
+
+    plan: Plan
+    session: Session | None = None
+    failure: SourceError | None = None
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        if self.session is not None:
+            return self.session.state
+        return "failed" if self.failure is not None else "connecting"
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is there."""
+        if self.session is not None and self.session.reason is not None:
+            return self.session.reason
+        return None if self.failure is None else str(self.failure)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return self.state in {"ended", "failed"}
+
+    def told(self) -> dict[str, object]:
+        """As the API tells it: no credentials, no path."""
+        plan = self.plan
+        url = shown(plan.url) if "://" in plan.url else "recording"
+        return {
+            "id": plan.id,
+            "state": self.state,
+            "reason": self.reason,
+            "url": url,
+            "purpose": plan.purpose,
+            "consent": plan.consent,
+        }
+
+
+class Sessions:
+    """Begins, finds and ends sessions while `run` runs.
+
+    Args:
+        play: Runs one session to its end; sets `session` of its entry.
+        limit: How many may run at a time.
+        keep: How many that are over are remembered; the oldest are forgotten.
+        on_forget: Is told whose turn it was.
+    """
+
+    def __init__(
+        self, play: Callable[[Entry], Awaitable[None]], *, limit: int, keep: int, on_forget: Callable[[str], None]
+    ) -> None:
+        self._on_forget = on_forget
+        self._play = play
+        self._limit = limit
+        self._keep = keep
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stay = True
+        self.started = asyncio.Event()
+        """Set as soon as sessions can be begun."""
+        self.entries: dict[str, Entry] = {}
+
+    def begin(self, plan: Plan) -> Entry:
+        """Begins a session.
+
+        Raises:
+            RefusedError: Its name belongs to one that runs, or there are too many, or the node stops.
+        """
+        if self._tasks is None:
+            msg = "attuned is starting or stopping; ask again in a moment"
+            raise RefusedError(msg, status=503)
+        before = self.entries.get(plan.id)
+        if before is not None and not before.is_over:
+            msg = f"a session {plan.id} is running; end it first, or give another name"
+            raise RefusedError(msg, status=409)
+        if sum(not entry.is_over for entry in self.entries.values()) >= self._limit:
+            msg = f"{self._limit} sessions are running; end one, or raise limits.sessions"
+            raise RefusedError(msg, status=503)
+        self.entries.pop(plan.id, None)
+        entry = self.entries[plan.id] = Entry(plan)
+        over = [name for name, other in self.entries.items() if other.is_over]
+        for name in over[: max(0, len(over) - self._keep)]:
+            del self.entries[name]
+            self._on_forget(name)
+        entry.task = self._tasks.create_task(self._run(entry), name=f"session[{plan.id}]")
+        return entry
+
+    async def end(self, name: str) -> Entry | None:
+        """Ends a session and returns when it has; None where there is none."""
+        entry = self.entries.get(name)
+        if entry is not None and entry.task is not None and not entry.task.done():
+            entry.task.cancel()
+            await asyncio.wait([entry.task])
+        return entry
+
+    async def run(self, plans: Sequence[Plan], *, stay: bool, stop: asyncio.Event) -> None:
+        """Runs these and whatever is begun meanwhile, until all have ended, or until `stop` when it is to stay.
+
+        Raises:
+            SourceError: A source cannot be opened or reached; when it is to stay this is logged instead.
+        """
+
+        async def stopper() -> None:
+            await stop.wait()
+            self._tasks = None
+            raise Shutdown
+
+        self._stay = stay
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                stopping = tasks.create_task(stopper(), name="stop")
+                self._tasks = tasks
+                self.started.set()
+                begun = [self.begin(plan) for plan in plans]
+                running = [entry.task for entry in begun if entry.task is not None]
+                if running:
+                    await asyncio.wait(running)
+                if not stay:
+                    stopping.cancel()
+        except* Shutdown:
+            log.info("stopping")
+        finally:
+            self._tasks = None
+
+    async def _run(self, entry: Entry) -> None:
+        """One session, from opening its source to its end."""
+        plan = entry.plan
+        try:
+            await self._play(entry)
+        except SourceError as error:
+            entry.failure = error
+            if not self._stay:
+                raise
+            # The path of a recording is not said: names of files hold names of people.
+            reason = str(error).removeprefix(f"{plan.url}: ")
+            log.error("session failed", session=plan.id, reason=reason)  # noqa: TRY400 (no traceback for users)

@@ -1,0 +1,306 @@
+"""The page that a meeting application draws its tiles on: its colour, and where a picture shows it.
+
+A page is of one colour or changes slowly across the picture. Gutters are page from one end of a row or column of
+tiles to the other, so candidates for its colour are those that fill whole lines.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.emotions import F32, F64
+from pipeline.types import U8, Box
+
+Bools = NDArray[np.bool_]
+Span = tuple[int, int]
+
+STEP: Final = 4
+"""Lines are judged at every pixel across and at every fourth along: edges stay exact, and it costs a quarter."""
+NEAR: Final = 6
+"""Largest difference of a channel (0-255) from the page's colour that is page."""
+WIDE: Final = 20
+"""The same for gutters so narrow that compression blurs them."""
+VALLEY_PX: Final = 4
+"""What compression left of a narrow gutter is nearer to the page than what lies so many pixels to both sides,"""
+VALLEY_DEPTH: Final = 8
+"""by so many levels at least,"""
+VALLEY_MAX: Final = 72
+"""and no further from the page than this."""
+ACCENT_SPREAD: Final = 60
+"""Channels of the border around who speaks differ by more than this; it lies in the gutter and counts as page."""
+ACCENT_MAX_PX: Final = 8
+"""The border around who speaks is no wider."""
+STEADY: Final = 14
+"""Neighbours along such a border differ by no more than this."""
+GRADIENT_MAX: Final = 45
+"""A page's colour changes by less than this from the middle of the picture to its edge."""
+BAR_MAX: Final = 0.13
+"""Tool bars take at most this share of the height."""
+BAR_EVEN: Final = 0.9
+"""Share of a line of a tool bar, at its ends or where it begins, that has the bar's colour."""
+NEAR_BAR: Final = 5
+"""A tool bar whose colour differs less from the page is page."""
+SMALLEST: Final = 32
+"""A picture with a shorter side shows no gallery."""
+LINE_MIN: Final = 0.85
+"""A page fills this share of a row or column, roughly."""
+LINE_SAMPLES: Final = 16
+"""So many pixels of such a line are looked at,"""
+FULL_LINE: Final = 0.85
+"""of which this share has exactly the page's colour where the line is gutter."""
+COLOURS_MAX: Final = 12
+"""So many colours of lines are tried, the commonest first."""
+SAME_PAGE: Final = 4
+"""Pages that differ by less are one."""
+AROUND: Final = 10
+"""A page is fitted to what is so near to its colour at first,"""
+GROWN: Final = 8
+"""and so near to the plane afterwards, which so grows along a gradient,"""
+FIT_MIN: Final = 40
+"""to no fewer pixels,"""
+FIT_TURNS: Final = 6
+"""in so many turns, or until it changes by less than a level:"""
+PLANE_STEADY: Final = 0.5
+EXACT: Final = 3
+"""A plane is better than one colour where a tenth more pixels are as near as this."""
+
+
+class Lines:
+    """Every fourth column and every fourth row of an (H, W, 3) uint8 picture, channels first.
+
+    rows: (3, H, W/4): rows are read along their last axis. columns: (3, H/4, W): columns, along their middle axis.
+    """
+
+    def __init__(self, image: U8) -> None:
+        self.size: Span = (image.shape[0], image.shape[1])
+        self.rows = np.ascontiguousarray(image[:, ::STEP].transpose(2, 0, 1))
+        self.columns = np.ascontiguousarray(image[::STEP].transpose(2, 0, 1))
+        self.bars = _bars(self.rows)
+        self.accents = (_accent(self.rows, 1), _accent(self.columns.transpose(0, 2, 1), 1).T)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """Colour of the page: `plane` (3, 3) float64 is, per channel, its mean, its slope along x and along y.
+
+    x and y run from -1 to 1 across the picture.
+    """
+
+    plane: F64
+
+    def distance(self, lines: U8) -> U8:
+        """(h, w): how far each pixel of (3, h, w) lines is from the page, the largest channel."""
+        height, width = lines.shape[1:]
+        worst: U8 | None = None
+        for channel, (mean, along, down) in zip(lines, self.plane, strict=True):
+            page: U8 = np.full((1, 1), round(mean), dtype=np.uint8)
+            if max(abs(along), abs(down)) >= 1:
+                ramp = mean + along * _units(width)[None, :] + down * _units(height)[:, None]
+                page = np.clip(ramp + 0.5, 0, 255).astype(np.uint8)
+            far = np.maximum(channel, page)
+            far -= np.minimum(channel, page)
+            worst = far if worst is None else np.maximum(worst, far, out=worst)
+        return worst if worst is not None else np.zeros((height, width), dtype=np.uint8)
+
+
+def _units(length: int) -> F64:
+    """Positions of `length` pixels from -1 to 1."""
+    return np.linspace(-1.0, 1.0, length)
+
+
+def find_pages(lines: Lines, *, limit: int = 5) -> list[Page]:
+    """The likeliest pages of a picture, best first: colours that fill whole lines; none in pictures below 32 px."""
+    if min(lines.size) < SMALLEST:
+        return []
+    samples = _Samples(lines)
+    found: list[tuple[int, Page]] = []
+    for colour in samples.colours():
+        for page in samples.pages(colour):
+            if not any(np.abs(page.plane - other.plane).max() <= SAME_PAGE for _, other in found):
+                found.append((samples.count(page), page))
+    found.sort(key=lambda pair: -pair[0])
+    return [page for _, page in found[:limit]]
+
+
+class _Samples:
+    """Pixels of the lines of a picture that are nearly of one colour from end to end, between the tool bars."""
+
+    def __init__(self, lines: Lines) -> None:
+        height, width = lines.size
+        top, bottom = lines.bars[0][0], height - lines.bars[1][0]
+        ys, medians_y = _even(lines.rows[:, top:bottom, ::2])
+        columns = lines.columns[:, -(-top // STEP) : max(1, bottom // STEP)]
+        xs, medians_x = _even(columns.transpose(0, 2, 1)[:, :, ::2])
+        self._n_rows = len(ys)
+        self._medians = np.concatenate([medians_y, medians_x], axis=1)
+        across = np.linspace(0, width - 1, LINE_SAMPLES).astype(np.intp)
+        down = np.linspace(top, bottom - 1, LINE_SAMPLES).astype(np.intp)
+        rows = lines.rows[:, ys + top][:, :, across // STEP].reshape(3, -1)
+        cols = lines.columns[:, np.minimum(down // STEP, lines.columns.shape[1] - 1)][:, :, xs].reshape(3, -1)
+        self._pixels = np.concatenate([rows, cols], axis=1).T.astype(np.float32)
+        x = np.concatenate([np.tile(across, len(ys)), np.tile(xs, LINE_SAMPLES)])
+        y = np.concatenate([np.repeat(ys + top, LINE_SAMPLES), np.repeat(down, len(xs))])
+        places = [np.ones(len(x)), x * 2 / max(1, width - 1) - 1, y * 2 / max(1, height - 1) - 1]
+        self._design = np.stack(places, axis=1).astype(np.float32)
+
+    def colours(self) -> list[F64]:
+        """Coarsely different colours of lines, the commonest first."""
+        coarse = (self._medians >> 3).astype(np.int32)
+        _, index, counts = np.unique(
+            coarse[0] << 10 | coarse[1] << 5 | coarse[2], return_index=True, return_counts=True
+        )
+        order = np.argsort(-counts, kind="stable")[:COLOURS_MAX]
+        return [self._medians[:, index[i]].astype(np.float64) for i in order]
+
+    def count(self, page: Page) -> int:
+        """How many lines have the page's colour from end to end."""
+        near = self._off(page.plane) <= NEAR
+        n_rows = self._n_rows * LINE_SAMPLES
+        rows, columns = near[:n_rows].reshape(-1, LINE_SAMPLES), near[n_rows:].reshape(LINE_SAMPLES, -1)
+        return int((rows.mean(axis=1) >= FULL_LINE).sum() + (columns.mean(axis=0) >= FULL_LINE).sum())
+
+    def pages(self, colour: F64) -> list[Page]:
+        """Pages around a colour: flat, and a plane where the page changes slowly and a plane fits better."""
+        flat = np.zeros((3, 3))
+        near = np.abs(self._pixels - colour.astype(np.float32)).max(axis=1) <= AROUND
+        flat[:, 0] = np.median(self._pixels[near], axis=0) if near.any() else colour
+        pages = [Page(flat)]
+        plane = flat
+        for _ in range(FIT_TURNS):
+            if near.sum() < FIT_MIN:
+                return pages
+            own, pixels = self._design[near], self._pixels[near]
+            grown = np.linalg.solve(own.T @ own + 1e-3 * np.eye(3), own.T @ pixels).T
+            if np.abs(grown[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
+                return pages
+            settled = np.abs(grown - plane).max() < PLANE_STEADY
+            plane = grown
+            near = self._off(plane) <= GROWN
+            if settled:
+                break
+        if (
+            np.abs(plane[:, 1:]).max() >= 1
+            and (self._off(plane) <= EXACT).sum() > 1.1 * (self._off(flat) <= EXACT).sum()
+        ):
+            pages.append(Page(plane))
+        return pages
+
+    def _off(self, plane: F64) -> F32:
+        off: F32 = np.abs(self._pixels - self._design @ plane.T.astype(np.float32)).max(axis=1)
+        return off
+
+
+def _even(lines: U8) -> tuple[NDArray[np.intp], U8]:
+    """Which rows of (3, n, m) are nearly of one colour, and their (3, k) colours."""
+    few = lines[:, :, :: max(1, lines.shape[2] // 48)]
+    half = few.shape[2] // 2
+    medians = np.partition(few, half, axis=2)[:, :, half]
+    off = np.maximum(lines, medians[:, :, None]) - np.minimum(lines, medians[:, :, None])
+    share = (off.max(axis=0) <= WIDE).mean(axis=1)
+    which = np.flatnonzero(share >= LINE_MIN)
+    return which, medians[:, which]
+
+
+class PageMask:
+    """Where a picture is page, summed so that a line's share costs two reads.
+
+    With `before`, the mask of the picture before on the same page, distances from the page are averaged over time: a
+    gutter is page in all pictures, somebody before a dark wall moves.
+    """
+
+    def __init__(self, lines: Lines, page: Page, *, near: int = NEAR, before: "PageMask | None" = None) -> None:
+        self.size = lines.size
+        self.page = page
+        self.stage = _stage(lines, page)
+        self.far: dict[int, U8] = {}
+        self._sums: dict[tuple[int, bool], NDArray[np.int32]] = {}
+        for axis, pixels in ((1, lines.rows), (0, lines.columns)):
+            far = page.distance(pixels)
+            far[lines.accents[1 - axis]] = 0
+            if before is not None:
+                # The newest picture counts for a quarter.
+                far = (before.far[axis].astype(np.uint16) * 3 + far + 2 >> 2).astype(np.uint8)
+            self.far[axis] = far
+            blurred = far <= WIDE
+            blurred |= _valley(far) if axis == 1 else _valley(far.T).T
+            for wide, mask in ((False, far <= near), (True, blurred)):
+                sums = np.zeros((mask.shape[0] + (axis == 0), mask.shape[1] + (axis == 1)), dtype=np.int32)
+                np.cumsum(mask, axis=axis, dtype=np.int32, out=sums[:, 1:] if axis == 1 else sums[1:])
+                self._sums[axis, wide] = sums
+
+    def share(self, box: Box, axis: int, *, wide: bool = False) -> F64:
+        """Share of page of every row (axis 1) or column (axis 0) of the box, in [0, 1]."""
+        x0, y0, x1, y1 = within(box, self.size)
+        sums = self._sums[axis, wide]
+        if axis == 1:
+            a, b = _ends(x0, x1)
+            return np.asarray((sums[y0:y1, b] - sums[y0:y1, a]) / (b - a))
+        a, b = _ends(y0, y1)
+        return np.asarray((sums[b, x0:x1] - sums[a, x0:x1]) / (b - a))
+
+
+def _bars(rows: U8) -> tuple[tuple[int, U8], tuple[int, U8]]:
+    """Heights and colours of what may be tool bars at the top and at the bottom of (3, H, w) rows; height 0: none.
+
+    A bar has its colour at both ends of each of its rows, and from end to end where it begins.
+    """
+    most = max(1, round(BAR_MAX * rows.shape[1]))
+    end = max(1, rows.shape[2] // 16)
+    found = []
+    for band in (rows[:, :most], rows[:, ::-1][:, :most]):
+        colour = np.median(band[:, 0], axis=1).astype(np.uint8)[:, None, None]
+        like = (np.maximum(band, colour) - np.minimum(band, colour)).max(axis=0) <= NEAR
+        ends = (like[:, :end].mean(axis=1) >= BAR_EVEN) & (like[:, -end:].mean(axis=1) >= BAR_EVEN)
+        height = most if ends.all() else int(ends.argmin())
+        full = np.flatnonzero(like[:height].mean(axis=1) >= BAR_EVEN)
+        found.append((int(full[-1]) + 1 if len(full) else 0, colour))
+    return found[0], found[1]
+
+
+def _stage(lines: Lines, page: Page) -> Box:
+    """The picture without its tool bars, as far as they differ from the page."""
+    height, width = lines.size
+    (top, above), (bottom, below) = lines.bars
+    ends = page.plane[:, :1] + page.plane[:, 2:] * np.array([-1.0, 1.0])
+    top = top if np.abs(ends[:, 0] - above[:, 0, 0]).max() > NEAR_BAR else 0
+    bottom = bottom if np.abs(ends[:, 1] - below[:, 0, 0]).max() > NEAR_BAR else 0
+    return (0, top, width, height - bottom)
+
+
+def within(box: Box, size: Span) -> Box:
+    """The part of a box that lies in a picture of (height, width): at least a pixel."""
+    height, width = size
+    x0, y0 = min(max(0, box[0]), width - 1), min(max(0, box[1]), height - 1)
+    return x0, y0, max(x0 + 1, min(width, box[2])), max(y0 + 1, min(height, box[3]))
+
+
+def _ends(start: int, stop: int) -> Span:
+    """First sample in [start, stop) and the first beyond: at least one."""
+    a, b = -(-start // STEP), -(-stop // STEP)
+    return (a, b) if b > a else (b - 1, b)
+
+
+def _valley(far: U8) -> Bools:
+    """(h, w): where rows are nearer to the page than what lies above and below: what compression left of a gutter."""
+    d = VALLEY_PX
+    rise = np.minimum(far[2 * d :], far[: -2 * d])
+    middle = far[d:-d]
+    valley = np.zeros(far.shape, dtype=np.bool_)
+    valley[d:-d] = (middle <= VALLEY_MAX) & (rise > np.minimum(middle, 255 - VALLEY_DEPTH) + VALLEY_DEPTH)
+    return valley
+
+
+def _accent(lines: U8, reach: int) -> Bools:
+    """(h, w): where a row of (3, h, w) lines is the bright border around who speaks: coloured, even, thin."""
+    coloured = lines.max(axis=0) - lines.min(axis=0) >= ACCENT_SPREAD
+    even = np.zeros_like(coloured)
+    green = lines[1]
+    step = np.maximum(green[:, reach:], green[:, :-reach]) - np.minimum(green[:, reach:], green[:, :-reach])
+    even[:, reach:] = step <= STEADY
+    thin = coloured & even
+    d = ACCENT_MAX_PX
+    thin[d:] &= ~coloured[:-d]
+    thin[:-d] &= ~coloured[d:]
+    return np.asarray(thin)

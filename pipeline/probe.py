@@ -1,0 +1,84 @@
+"""Whether a picture still shows a layout, at little cost: a few thousand of its points are looked at."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.page import Page, PageMask
+from pipeline.types import U8, Box
+
+FITS: Final = 0.85
+"""Share of the points on the page that must still be page."""
+POINT_LEVELS: Final = 26
+"""A point of the page has changed when a channel differs by more."""
+ACCENT_SPREAD: Final = 60
+"""Coloured points are the border around who speaks."""
+SHOCK: Final = 14.0
+"""Mean change of a picture without gutters, in levels, that calls for a search."""
+CELL_POINTS: Final = 7
+"""A tile is looked at in so many rows and columns."""
+
+
+def thumbnail(image: U8) -> U8:
+    """About 90 x 160 of the picture's pixels."""
+    return image[:: max(1, image.shape[0] // 90), :: max(1, image.shape[1] // 160)]
+
+
+class Probe:
+    """Points of a picture that tell at little cost whether it still shows a layout."""
+
+    def __init__(self, image: U8, tiles: Sequence[Box], mask: PageMask | None) -> None:
+        height, width = image.shape[:2]
+        self._thumbnail = thumbnail(image)[..., 1].astype(np.int16)
+        points: list[tuple[int, int]] = []
+        cells: list[tuple[int, int]] = []
+        inside = np.zeros((height, width), dtype=np.bool_)
+        for x0, y0, x1, y1 in tiles:
+            inside[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = True
+            xs = np.linspace(x0 + 4, x1 - 5, CELL_POINTS + 2).astype(int).tolist()
+            ys = np.linspace(y0 + 4, y1 - 5, CELL_POINTS + 2).astype(int).tolist()
+            points += [(y, x) for x in xs for y in (y0 - 2, y1 + 1) if 0 <= y < height]
+            points += [(y, x) for y in ys for x in (x0 - 2, x1 + 1) if 0 <= x < width]
+            cells += [(y, x) for y in ys[1:-1] for x in xs[1:-1]]
+        free = [(y, x) for y in range(4, height, max(1, height // 24)) for x in range(4, width, max(1, width // 40))]
+        self._page = mask.page if mask is not None else None
+        self._gutters = self._keep(image, points)
+        self._free = self._keep(image, [(y, x) for y, x in free if not inside[y, x]])
+        self._cells = np.array(cells, dtype=np.intp).reshape(-1, 2)
+        self._empty = self._emptiness(image)
+
+    def fits(self, image: U8) -> bool:
+        """Whether the picture still shows the layout."""
+        if self._page is None or len(self._gutters) == 0:
+            now = thumbnail(image)[..., 1].astype(np.int16)
+            change = float(np.abs(now - self._thumbnail).mean())
+            self._thumbnail = now
+            return change < SHOCK
+        for points in (self._gutters, self._free):
+            if len(points) and _off(self._page, image, points, accents=True).mean() > 1 - FITS:
+                return False
+        return not bool((self._emptiness(image) & ~self._empty).any())
+
+    def _keep(self, image: U8, points: list[tuple[int, int]]) -> NDArray[np.intp]:
+        """The points that are page in this picture."""
+        kept = np.array(points, dtype=np.intp).reshape(-1, 2)
+        return kept if self._page is None else kept[~_off(self._page, image, kept, accents=False)]
+
+    def _emptiness(self, image: U8) -> NDArray[np.bool_]:
+        """Which tiles are nothing but page."""
+        if self._page is None:
+            return np.zeros(0, dtype=np.bool_)
+        off = _off(self._page, image, self._cells, accents=False)
+        return np.asarray(~off.reshape(-1, CELL_POINTS**2).any(axis=1))
+
+
+def _off(page: Page, image: U8, points: NDArray[np.intp], *, accents: bool) -> NDArray[np.bool_]:
+    """Which of (n, 2) points, as row and column, are not page; with `accents` the border around who speaks is."""
+    height, width = image.shape[:2]
+    pixels = image[points[:, 0], points[:, 1]].astype(np.int16)
+    x, y = points[:, 1] * 2 / max(1, width - 1) - 1, points[:, 0] * 2 / max(1, height - 1) - 1
+    colours = np.stack([np.ones(len(x)), x, y], axis=1) @ page.plane.T
+    off = np.abs(pixels - colours).max(axis=1) > POINT_LEVELS
+    return np.asarray(off & (np.ptp(pixels, axis=1) < ACCENT_SPREAD) if accents else off)

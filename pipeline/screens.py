@@ -1,0 +1,177 @@
+"""What a region of a gallery shows: a camera, a shared screen, or a room with several people.
+
+A shared screen has few colours and sharp edges; a camera has many colours and soft ones. Two people before one camera
+both move; a portrait on the wall behind one of them does not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import U8, Box, FaceBoxes
+
+FEW_COLOURS: Final = 0.45
+"""Share of the two commonest colours from which on a region may be a screen."""
+SHARP: Final = 0.0038
+"""Share of neighbouring pixels that differ sharply, from which on it may be one: letters, lines, icons."""
+CERTAIN: Final = 1.5
+"""Factor for being certain."""
+PLAIN: Final = 0.75
+"""A tile without a picture has one colour on at least this share, and initials in its middle."""
+TEXT: Final = 0.045
+"""With so many sharp edges half of that is enough: text over a picture."""
+EDGE: Final = 40
+"""Levels of a sharp edge, of 255."""
+BAR_LEVELS: Final = 6
+"""A column whose pixels differ by less is a bar beside a picture."""
+FACE_MIN_PX: Final = 24
+"""Narrower faces are ignored."""
+FACE_SCORE_MIN: Final = 0.5
+SIMILAR: Final = 1.8
+"""Faces of one room differ in width by at most this factor."""
+ROOM_AFTER_S: Final = 2.0
+ALONE_AFTER_S: Final = 5.0
+MOVED: Final = 2.0
+"""Mean change of a face's patch, in levels, from one look to the next: people always move, portraits do not."""
+PATCH: Final = 12
+STILL_THERE: Final = 0.3
+"""Overlap of a face with itself from one look to the next."""
+
+
+def shows_screen(image: U8, box: Box, *, certain: bool = False) -> bool:
+    """Whether a box of an (H, W, 3) uint8 picture shows a shared screen, not a camera nor somebody's initials.
+
+    `certain`: only where there is little doubt, as in a picture that shows nothing else.
+    """
+    x0, y0, x1, y1 = _without_bars(image, box)
+    lines = image[y0:y1:6, x0:x1, 1].astype(np.int16)
+    edges = np.abs(np.diff(lines, axis=1)) >= EDGE
+    if edges.size == 0:
+        return False
+    sample = image[y0 : y1 : max(1, (y1 - y0) // 90), x0 : x1 : max(1, (x1 - x0) // 160)] >> 4
+    codes = sample[..., 0].astype(np.int32) << 8 | sample[..., 1].astype(np.int32) << 4 | sample[..., 2]
+    counts = np.sort(np.bincount(codes.ravel()))
+    if counts[-1] >= PLAIN * codes.size and not _beside_initials(edges).any():
+        return False
+    sharp = float(edges.mean())
+    few = float(counts[-2:].sum()) / codes.size
+    if certain:
+        return sharp >= CERTAIN**2 * SHARP and few >= CERTAIN * FEW_COLOURS
+    return (sharp >= TEXT and few >= FEW_COLOURS / 2) or (sharp >= SHARP and few >= FEW_COLOURS)
+
+
+def _beside_initials(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The edges that are not initials in the middle, a name at the bottom, nor the border."""
+    height, width = edges.shape
+    rest = edges[round(0.06 * height) : round(0.78 * height), round(0.04 * width) : round(0.96 * width)].copy()
+    rest[round(0.18 * height) :, round(0.26 * width) : round(0.66 * width)] = False
+    return rest
+
+
+def _without_bars(image: U8, box: Box) -> Box:
+    """The box without the even bars left and right of an upright picture."""
+    x0, y0, x1, y1 = box
+    even = np.ptp(image[y0:y1:6, x0:x1, 1], axis=0) <= BAR_LEVELS
+    shown = np.flatnonzero(~even)
+    return (x0 + int(shown[0]), y0, x0 + int(shown[-1]) + 1, y1) if len(shown) else box
+
+
+def faces_in(box: Box, faces: FaceBoxes) -> list[Box]:
+    """Faces whose middle lies in the box, without those that are too small or too uncertain."""
+    found = []
+    for (x0, y0, x1, y1), score in zip(faces.xyxy.tolist(), faces.score.tolist(), strict=True):
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        inside = box[0] <= x < box[2] and box[1] <= y < box[3]
+        if inside and score >= FACE_SCORE_MIN and x1 - x0 >= FACE_MIN_PX:
+            found.append((round(x0), round(y0), round(x1), round(y1)))
+    return found
+
+
+@dataclass(slots=True)
+class _Face:
+    """A face of a tile from look to look: where, since when, how its patch looked, whether it has ever moved."""
+
+    box: Box
+    since_s: float
+    patch: NDArray[np.float32]
+    moved: bool = False
+
+
+@dataclass(slots=True)
+class _Room:
+    """One tile: its faces, where it is cut now, and when the cut was last borne out."""
+
+    faces: list[_Face] = field(default_factory=list)
+    cuts: tuple[int, ...] = ()
+    borne_out_s: float = 0.0
+
+
+class Rooms:
+    """Cuts tiles in which several people sit half way between their faces, and keeps the cut for a while.
+
+    Faces count once they have been there for `ROOM_AFTER_S`, are of similar size and have moved. Where they are not
+    seen for `ALONE_AFTER_S` the tile is whole again.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: dict[Box, _Room] = {}
+
+    def look(self, image: U8, time_s: float, tiles: Sequence[Box], faces: FaceBoxes) -> None:
+        """Take in the faces of an (H, W, 3) uint8 picture with these tiles."""
+        self._rooms = {box: self._rooms.get(box, _Room()) for box in tiles}
+        for box, room in self._rooms.items():
+            room.faces = [_follow(image, time_s, face, room.faces) for face in sorted(faces_in(box, faces))]
+            people = [face for face in room.faces if face.moved and time_s - face.since_s >= ROOM_AFTER_S]
+            widths = [face.box[2] - face.box[0] for face in people]
+            people = [f for f, width in zip(people, widths, strict=True) if width * SIMILAR >= max(widths)]
+            middles = sorted((face.box[0] + face.box[2]) / 2 for face in people)
+            gaps = [round((a + b) / 2) for a, b in pairwise(middles)]
+            if len(gaps) > len(room.cuts) or time_s - room.borne_out_s >= ALONE_AFTER_S:
+                room.cuts, room.borne_out_s = tuple(gaps), time_s
+            elif len(gaps) == len(room.cuts):
+                room.borne_out_s = time_s
+
+    def split(self, tiles: Sequence[Box]) -> tuple[Box, ...]:
+        """The tiles, those with several people cut into one box each, from left to right."""
+        boxes: list[Box] = []
+        for box in tiles:
+            room = self._rooms.get(box)
+            ends = [box[0], *(room.cuts if room else ()), box[2]]
+            boxes += [(a, box[1], b, box[3]) for a, b in pairwise(ends)]
+        return tuple(boxes)
+
+
+def _follow(image: U8, time_s: float, box: Box, known: Sequence[_Face]) -> _Face:
+    """The face with what is known of it from before."""
+    before = max(known, key=lambda face: _overlap(face.box, box), default=None)
+    if before is None or _overlap(before.box, box) < STILL_THERE:
+        return _Face(box, time_s, _patch(image, box))
+    # The same place of both pictures: a box that wavers around a still picture is no movement.
+    patch = _patch(image, before.box)
+    moved = before.moved or float(np.abs(patch - before.patch).mean()) >= MOVED
+    return _Face(box, before.since_s, _patch(image, box), moved)
+
+
+def _patch(image: U8, box: Box) -> NDArray[np.float32]:
+    """(12, 12) float32 means of a box, its own mean taken away: light that changes is no movement."""
+    height, width = image.shape[:2]
+    x0, y0 = min(max(0, box[0]), width - PATCH), min(max(0, box[1]), height - PATCH)
+    x1, y1 = max(x0 + PATCH, min(width, box[2])), max(y0 + PATCH, min(height, box[3]))
+    grey = image[y0:y1, x0:x1, 1].astype(np.float32)
+    rows = np.linspace(0, y1 - y0, PATCH, endpoint=False).astype(np.intp)
+    columns = np.linspace(0, x1 - x0, PATCH, endpoint=False).astype(np.intp)
+    sums = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
+    sizes = np.diff(np.append(rows, y1 - y0))[:, None] * np.diff(np.append(columns, x1 - x0))
+    means = sums / sizes
+    return np.asarray(means - means.mean(), dtype=np.float32)
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, in [0, 1]."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0, width) * max(0, height)
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)

@@ -1,0 +1,452 @@
+"""One picture of a video wall → its tiles: the picture is cut along its gutters, and the cells are put in order.
+
+Cutting alone misses tiles that are as dark as the page; so what was cut is explained as a grid of equal tiles, or
+as a big region beside such a grid, and the cells that the grid asks for are looked at again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from pipeline.page import BAR_MAX, Bools, PageMask, Span, within
+from pipeline.types import Box
+
+NEAR_LINE: Final = 0.75
+"""Share of a gutter's line that must have exactly the page's colour; the rest is what compression left of it."""
+THIN_PX: Final = 8
+"""A gutter that compression blurred is at most this wide."""
+DEPTH: Final = 5
+"""Cuts within cuts: a strip beside rows of rows needs four."""
+FILLED: Final = 0.01
+"""A cell of which less than this is not page is empty."""
+CELLS_PER_TILE: Final = 7
+"""A grid has at most so many cells for each tile that was seen clearly."""
+FILLED_BEYOND: Final = 0.25
+"""The same for rows above and below what was cut, where names and tool bars are."""
+SLACK: Final = 0.06
+"""A tile may reach out of its region by this share of its side."""
+EVIDENT: Final = 0.5
+"""A box whose edges are as clear as this is no accident."""
+LEFT_OVER: Final = 0.3
+"""What shows beside a grid and is smaller than this part of a tile is nothing."""
+SUPPORT: Final = 0.55
+"""A grid explains a region from here on."""
+MAIN: Final = 1.5
+"""The big region beside a strip is at least so many tiles large."""
+WIDTH_MIN: Final = 0.05
+HEIGHT_MIN: Final = 0.08
+"""A tile takes at least this share of the picture's width and height."""
+AREA_MIN: Final = 0.007
+"""And of its area."""
+GUTTER_PX: Final = 8
+"""The gutter of a grid that shows none."""
+COVER: Final = 0.15
+"""How much it counts that an explanation covers more of the picture: little."""
+LONELY: Final = 0.4
+"""One tile can be found on any page; it takes two that stand free of each other to make a wall."""
+REGULAR: Final = 1.2
+"""Tiles that are all equal are no accident."""
+REGULAR_STRIP: Final = 1.05
+"""The same beside a big region."""
+CLEARLY: Final = 0.01
+"""An explanation is better than another from this difference in score on."""
+SCATTERED: Final = 0.6
+"""How far a big region that is cut into pieces counts as evident: slides are."""
+GROUPS_MAX: Final = 8
+"""So many sizes of tiles are tried, the largest total area first."""
+
+
+@dataclass(frozen=True, slots=True)
+class GallerySettings:
+    """How tiles are told from the page they are drawn on.
+
+    page_tolerance: largest difference of a channel (0-255) from the page's colour that is still page.
+    page_share: share of a line's pixels that must be page, roughly, for the line to be gutter.
+    gutter_min_px: narrowest gutter.
+    gutter_max: widest gutter between two tiles, as a share of the picture's longer side.
+    tile_min_px: smallest side of a tile; nor is a tile lower than 8 % of the picture or narrower than 5 %.
+    size_tolerance: how far equal tiles may differ in width or height, as a share of the larger.
+    aspect_min, aspect_max: width / height of a tile.
+    max_tiles: a grid of more tiles is a pattern, not a call.
+    contrast_min: a picture whose channels spread less than this (0-255) shows nothing, no tile at all.
+    hold: how many looks in a row must agree on a better layout before it replaces one that still fits.
+    """
+
+    page_tolerance: int = 6
+    page_share: float = 0.93
+    gutter_min_px: int = 2
+    gutter_max: float = 0.08
+    tile_min_px: int = 24
+    size_tolerance: float = 0.08
+    aspect_min: float = 0.4
+    aspect_max: float = 2.6
+    max_tiles: int = 49
+    contrast_min: float = 12.0
+    hold: int = 3
+
+
+DEFAULT_GALLERY: Final = GallerySettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A region of the picture and what gutters cut it into; a leaf has no parts."""
+
+    box: Box
+    parts: tuple["Node", ...] = ()
+
+    def leaves(self) -> list[Box]:
+        """Boxes that are not cut any further."""
+        return [box for part in self.parts for box in part.leaves()] if self.parts else [self.box]
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """An explanation of a picture: tiles, and a big region beside them that may be a shared screen.
+
+    score: in [0, 1]. whole_main: the big region is of one piece.
+    """
+
+    tiles: tuple[Box, ...]
+    main: Box | None
+    score: float
+    whole_main: bool = True
+
+
+class Search:
+    """The search for tiles in one picture on one page."""
+
+    def __init__(self, mask: PageMask, settings: GallerySettings) -> None:
+        self.mask = mask
+        self._settings = settings
+        self._root = self._cut(mask.stage, DEPTH) or Node(mask.stage)
+        self._leaves = self._root.leaves()
+        clear = {box: self.evidence(box) for box in self._leaves if self.fits(box)}
+        self._sound = [box for box, evidence in clear.items() if evidence >= EVIDENT]
+
+    def best(self) -> Wall | None:
+        """The best explanation of the picture; None where it shows no tile on this page."""
+        best: Wall | None = None
+        for group in self._groups():
+            for wall in self._walls(group):
+                if best is None or wall.score > best.score + CLEARLY:
+                    best = wall
+        return best
+
+    def fits(self, box: Box) -> bool:
+        """Whether the box has the size and the shape of a tile."""
+        height, width = self.mask.size
+        across, down = box[2] - box[0], box[3] - box[1]
+        least = self._settings.tile_min_px
+        return (
+            across >= max(least, WIDTH_MIN * width)
+            and down >= max(least, HEIGHT_MIN * height)
+            and across * down >= AREA_MIN * width * height
+            and self._settings.aspect_min <= across / down <= self._settings.aspect_max
+        )
+
+    def evidence(self, box: Box) -> float:
+        """How clearly a box stands out from the page, in [0, 1]: page just outside, something else just inside.
+
+        Sides at the edge of the picture say nothing; 0.5 where all four are.
+        """
+        x0, y0, x1, y1 = box
+        inset_x, inset_y = (x1 - x0) // 10, (y1 - y0) // 10
+        sides = []
+        for axis, inner, outer in self._sides(box):
+            if axis == 1:
+                inside, outside = (x0 + inset_x, inner, x1 - inset_x, inner + 1), (x0, outer, x1, outer + 1)
+            else:
+                inside, outside = (inner, y0 + inset_y, inner + 1, y1 - inset_y), (outer, y0, outer + 1, y1)
+            full = 1 - float(self.mask.share(inside, axis)[0])
+            sides.append(full * float(self.mask.share(outside, axis, wide=True)[0]))
+        return sum(sides) / len(sides) if sides else 0.5
+
+    def score(self, tiles: Sequence[Box], main: Box | None, *, whole_main: bool = True) -> float:
+        """How well tiles and a big region beside them explain the picture, in [0, 1].
+
+        Their edges are clear, and what is neither of them is page. `whole_main`: the big region is of one piece.
+        """
+        height, width = self.mask.size
+        boxes = [*tiles, *([main] if main else [])]
+        total = sum(map(area, boxes))
+        clear = sum(area(box) * self.evidence(box) for box in tiles)
+        if main:
+            clear += area(main) * (self.evidence(main) if whole_main else SCATTERED)
+        form = LONELY if len(boxes) == 1 else 1.0
+        if len(tiles) > 1 and all(self._same(box, tiles[0], side) for box in tiles for side in (0, 1)):
+            form = REGULAR if main is None else REGULAR_STRIP
+        cover = float(min(1.0, total / (height * width)) ** COVER)
+        return clear / total * self._outside(boxes) * cover * form
+
+    def _sides(self, box: Box) -> list[tuple[int, int, int]]:
+        """Axis, a line just inside and one just outside, for each side that is not at the edge of the picture."""
+        height, width = self.mask.size
+        x0, y0, x1, y1 = box
+        sides = [(1, y0 + 2, y0 - 2)] if y0 > 2 else []  # noqa: PLR2004 (pixels that compression blurs)
+        sides += [(1, y1 - 3, y1 + 1)] if y1 < height - 2 else []
+        sides += [(0, x0 + 2, x0 - 2)] if x0 > 2 else []  # noqa: PLR2004
+        return sides + ([(0, x1 - 3, x1 + 1)] if x1 < width - 2 else [])
+
+    def _outside(self, boxes: list[Box]) -> float:
+        """Share of page in what is neither tile nor tool bar, in [0, 1]."""
+        stage = self.mask.stage
+        boxes = [within(box, self.mask.size) for box in boxes]
+        page = self._page_area(stage) - sum(map(self._page_area, boxes))
+        return min(1.0, max(0.0, page) / max(1, area(stage) - sum(map(area, boxes))))
+
+    def _page_area(self, box: Box) -> float:
+        return float(self.mask.share(box, 1).sum()) * (box[2] - box[0])
+
+    def _cut(self, box: Box, depth: int) -> Node | None:
+        """The box without its margins, cut along all gutters; None where it is all page."""
+        for axis in (1, 0, 1):
+            spans = self._spans(box, axis)
+            if not spans:
+                return None
+            box = _sub(box, axis, (spans[0][0], spans[-1][1]))
+        if min(box[2] - box[0], box[3] - box[1]) < self._settings.tile_min_px:
+            return Node(box)
+        for axis in (1, 0):
+            spans = self._spans(box, axis)
+            if len(spans) > 1 and depth:
+                parts = [self._cut(_sub(box, axis, span), depth - 1) for span in spans]
+                return Node(box, tuple(part for part in parts if part is not None))
+        return Node(box)
+
+    def _spans(self, box: Box, axis: int) -> list[Span]:
+        """Spans between the gutters of a box, along y (axis 1) or x (axis 0)."""
+        start = box[1] if axis == 1 else box[0]
+        near = self.mask.share(box, axis) >= NEAR_LINE
+        wide = self.mask.share(box, axis, wide=True) >= self._settings.page_share
+        least, n = self._settings.gutter_min_px, len(near)
+        gutter = np.zeros(n, dtype=np.bool_)
+        for a, b in _runs(wide):
+            if b - a <= THIN_PX:
+                gutter[a:b] = b - a >= least or a == 0 or b == n
+                continue
+            for c, d in _runs(near[a:b]):
+                if d - c >= least or a + c == 0 or a + d == n:
+                    # Next to a bright tile compression leaves a pixel or two that are page only roughly.
+                    gutter[max(a, a + c - 2) : min(b, a + d + 2)] = True
+        return [(start + a, start + b) for a, b in _runs(~gutter)]
+
+    def _groups(self) -> list[list[Box]]:
+        """Boxes of equal size, and boxes that are equally high or wide, the largest total area first."""
+        groups: list[list[Box]] = []
+        sides = np.array(self._sound, dtype=np.int64).reshape(-1, 4)
+        sizes = sides[:, 2:] - sides[:, :2]
+        most = np.maximum(sizes[:, None], sizes[None])
+        same = np.abs(sizes[:, None] - sizes[None]) <= np.maximum(3, self._settings.size_tolerance * most)
+        for i in np.argsort(-sizes.prod(axis=1), kind="stable").tolist():
+            for alike in (same[i].all(axis=1), same[i, :, 1], same[i, :, 0]):
+                group = [self._sound[k] for k in np.flatnonzero(alike)]
+                if group not in groups:
+                    groups.append(group)
+        groups.sort(key=lambda group: -sum(map(area, group)))
+        return groups[:GROUPS_MAX]
+
+    def _same(self, a: Box, b: Box, side: int) -> bool:
+        """Whether two boxes are about equally wide (side 0) or high (side 1)."""
+        one, other = a[side + 2] - a[side], b[side + 2] - b[side]
+        return abs(one - other) <= max(3, self._settings.size_tolerance * max(one, other))
+
+    def _walls(self, group: list[Box]) -> list[Wall]:
+        """Explanations in which these boxes are tiles of one grid."""
+        grids = [group]
+        if all(self._same(box, group[0], side) for box in group for side in (0, 1)):
+            for region in _around(self._root, group):
+                grid = self._complete(region, group)
+                backed = len(grid) <= CELLS_PER_TILE * len(group)
+                if backed and grid and grid not in grids and self._support(region, grid) >= SUPPORT:
+                    grids.append(grid)
+        walls = (self._with_main(grid) for grid in grids if len(grid) <= self._settings.max_tiles)
+        return [wall for wall in walls if wall is not None]
+
+    def _with_main(self, grid: list[Box]) -> Wall | None:
+        """The grid alone, or with what is left as a big region beside it; None where that is none."""
+        left = self._left_over(grid)
+        if not left:
+            return Wall(tuple(grid), None, self.score(grid, None))
+        main = _hull(left)
+        if not _apart(main, grid):
+            # Letters and specks between the tiles are no part of what lies beside them.
+            least, hull = LEFT_OVER * max(map(area, grid)), [_hull(grid)]
+            left = [box for box in left if area(box) >= least and covered(box, hull) <= 0.05]  # noqa: PLR2004
+            main = _hull(left or grid)
+        if area(main) < MAIN * max(map(area, grid)) or not _apart(main, grid):
+            return None
+        return Wall(tuple(grid), main, self.score(grid, main, whole_main=len(left) == 1), whole_main=len(left) == 1)
+
+    def _left_over(self, grid: list[Box]) -> list[Box]:
+        """What shows beside a grid: not tool bars, nor names below tiles, nor specks between them."""
+        height = self.mask.size[0]
+        largest, hull = max(map(area, grid)), _hull(grid)
+        left = []
+        for box in self._leaves:
+            x0, y0, x1, y1 = box
+            if covered(box, grid) >= 0.5 or self._is_bar(box) or min(x1 - x0, y1 - y0) < 6:  # noqa: PLR2004
+                continue
+            above = (x0, y0 - round(0.04 * height), x1, y0)
+            name = y1 - y0 <= 0.05 * height and covered(above, grid) > 0.1  # noqa: PLR2004
+            if not name and (area(box) >= LEFT_OVER * largest or covered(box, [hull]) < 0.5):  # noqa: PLR2004
+                left.append(box)
+        worth = sum(map(area, left)) >= LEFT_OVER * largest or any(box in self._sound for box in left)
+        return left if worth else []
+
+    def _is_bar(self, box: Box) -> bool:
+        """Whether a box lies where tool bars do, and is no clear tile."""
+        if box in self._sound:
+            return False
+        height, width = self.mask.size
+        x0, y0, x1, y1 = box
+        low, high = BAR_MAX, 1 - BAR_MAX
+        return y1 <= low * height or y0 >= high * height or x1 <= low / 2 * width or x0 >= (1 - low / 2) * width
+
+    def _complete(self, region: Box, anchors: list[Box]) -> list[Box]:
+        """All cells of the grid of equal tiles that the anchors lie on and that show something; [] where it is none."""
+        x0, y0, x1, y1 = region
+        width = int(np.median([box[2] - box[0] for box in anchors]))
+        height = int(np.median([box[3] - box[1] for box in anchors]))
+        step_x, step_y = self._pitch(anchors, 0, width), self._pitch(anchors, 1, height)
+        if step_x is None:
+            step_x = width + (step_y - height if step_y is not None else GUTTER_PX)
+        if step_y is None:
+            step_y = height + (step_x - width)
+        # A tile at the end that is like the page, but for somebody in its middle, lies partly outside of what was cut.
+        reach = (max(0, x0 - width // 2), min(self.mask.size[1], x1 + width // 2))
+        tall = (max(self.mask.stage[1], y0 - height // 2), min(self.mask.stage[3], y1 + height // 2))
+        middle = (x0 + x1) / 2
+        cells: list[Box] = []
+        for top in _places([box[1] for box in anchors], step_y, height, tall):
+            starts = [[box[0] for box in anchors if abs(box[1] - top) <= height / 10]]
+            if not starts[0]:
+                odd, even = round(middle - width / 2), round(middle + (step_x - width) / 2 - step_x)
+                starts = [[anchors[0][0]], [odd], [even]]
+            beyond = top < y0 - SLACK * height or top + height > y1 + SLACK * height
+            rows = []
+            for start in starts:
+                row = [(a, top, a + width, top + height) for a in _places(start, step_x, width, reach)]
+                row = [cell for cell in row if self._shows(cell, FILLED_BEYOND if beyond else FILLED)]
+                if row:
+                    rows.append((self._support((x0, top, x1, top + height), row), row))
+            if rows:
+                cells += max(rows, key=lambda option: option[0])[1]
+        cells = [self._own(cell) for cell in cells]
+        return cells if all(map(self.fits, cells)) and len(cells) <= self._settings.max_tiles else []
+
+    def _own(self, cell: Box) -> Box:
+        """The cell, or the narrower tile that stands in its middle, such as that of an upright phone."""
+        slack = max(3, self._settings.size_tolerance * (cell[3] - cell[1]))
+        for box in self._sound:
+            centred = abs(box[0] + box[2] - cell[0] - cell[2]) <= slack
+            if centred and all(abs(box[i] - cell[i]) <= slack for i in (1, 3)) and covered(box, [cell]) >= 0.9:  # noqa: PLR2004
+                return box
+        return cell
+
+    def _pitch(self, anchors: list[Box], axis: int, side: int) -> float | None:
+        """Distance from one tile to the next in x (axis 0) or y (axis 1); None where no two are neighbours."""
+        most = side + self._settings.gutter_max * max(self.mask.size)
+        steps = [
+            b[axis] - a[axis]
+            for a in anchors
+            for b in anchors
+            if side <= b[axis] - a[axis] <= most and (axis == 1 or abs(a[1] - b[1]) <= (a[3] - a[1]) / 10)
+        ]
+        if steps:
+            return float(np.median(steps))
+        # One tile alone: the gutter to whatever is next to it.
+        gaps = [
+            max(box[axis] - other[axis + 2], other[axis] - box[axis + 2])
+            for box in anchors
+            for other in self._sound
+            if min(box[3 - axis], other[3 - axis]) > max(box[1 - axis], other[1 - axis])
+        ]
+        gaps = [gap for gap in gaps if 0 < gap <= most - side]
+        return float(side + min(gaps)) if gaps else None
+
+    def _shows(self, cell: Box, least: float) -> bool:
+        """Whether a share of a cell, but for its edges, is not page, and more than a tool bar's signs."""
+        x0, y0, x1, y1 = within(cell, self.mask.size)
+        filled = 1 - float(self.mask.share((x0 + 3, y0 + 3, x1 - 3, y1 - 3), 1).mean())
+        return filled >= least and any(
+            box[0] < x1 and box[2] > x0 and box[1] < y1 and box[3] > y0 and not self._is_bar(box)
+            for box in self._leaves
+        )
+
+    def _support(self, region: Box, cells: list[Box]) -> float:
+        """How well cells explain a region, in [0, 1]: what shows lies in cells, and it is page around them."""
+        cells = [within(cell, self.mask.size) for cell in cells]
+        shown = area(within(region, self.mask.size)) - self._page_area(region)
+        inside = sum(area(cell) - self._page_area(cell) for cell in cells)
+        free = []
+        for x0, y0, x1, y1 in cells:
+            for axis, _, outer in self._sides((x0, y0, x1, y1)):
+                line = (x0, outer, x1, outer + 1) if axis == 1 else (outer, y0, outer + 1, y1)
+                free.append(float(self.mask.share(line, axis, wide=True)[0]))
+        return min(1.0, inside / max(1.0, shown)) * (sum(free) / max(1, len(free))) ** 2
+
+
+def area(box: Box) -> int:
+    """Pixels of a box."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def covered(box: Box, by: Sequence[Box]) -> float:
+    """Share of a box that lies in other boxes that do not overlap each other."""
+    shared = 0
+    for other in by:
+        width, height = min(box[2], other[2]) - max(box[0], other[0]), min(box[3], other[3]) - max(box[1], other[1])
+        shared += max(0, width) * max(0, height)
+    return shared / max(1, area(box))
+
+
+def _sub(box: Box, axis: int, span: Span) -> Box:
+    """The part of a box between two rows (axis 1) or columns (axis 0)."""
+    x0, y0, x1, y1 = box
+    return (x0, span[0], x1, span[1]) if axis == 1 else (span[0], y0, span[1], y1)
+
+
+def _runs(line: Bools) -> list[Span]:
+    """Spans of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _around(node: Node, boxes: list[Box]) -> list[Box]:
+    """Regions of the tree that hold all boxes, the smallest first."""
+    for part in node.parts:
+        if all(covered(box, [part.box]) >= 0.99 for box in boxes):  # noqa: PLR2004 (parts do not overlap)
+            return [*_around(part, boxes), node.box]
+    return [node.box]
+
+
+def _hull(boxes: Sequence[Box]) -> Box:
+    """The smallest box around boxes."""
+    return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
+
+
+def _apart(main: Box, grid: list[Box]) -> bool:
+    """Whether a big region lies beside all tiles of a grid."""
+    return all(covered(box, [main]) <= 0.05 for box in grid)  # noqa: PLR2004 (a border may overlap)
+
+
+def _places(starts: list[int], step: float, side: int, span: Span) -> list[int]:
+    """Where tiles can begin within a span: the known starts, between them, and steps beyond them."""
+    kept: list[int] = []
+    for start in sorted(starts):
+        if not kept or start - kept[-1] > step / 2:
+            kept.append(start)
+    between = [
+        round(a + i * (b - a) / round((b - a) / step))
+        for a, b in pairwise(kept)
+        for i in range(1, round((b - a) / step))
+    ]
+    slack = SLACK * side
+    before = [max(0, round(kept[0] - k * step)) for k in range(1, 1 + max(0, int((kept[0] - span[0] + slack) / step)))]
+    room = span[1] + slack - side - kept[-1]
+    after = [round(kept[-1] + k * step) for k in range(1, 1 + max(0, int(room / step)))]
+    return sorted([*kept, *between, *before, *after])

@@ -1,0 +1,66 @@
+"""Who may be looked at."""
+
+from daemon.consent import ConsentGate
+from pipeline.identity import Seat
+
+
+def seat(participant: str, *, certain: bool = True, assumed: int = 0) -> Seat:
+    """Somebody somewhere."""
+    return Seat(participant, (0, 0, 1, 1), certain=certain, assumed=assumed)
+
+
+def test_required_reads_only_who_agreed_and_is_known() -> None:
+    """Nobody by default; who agreed only while it is certain that it is them."""
+    gate = ConsentGate("required")
+    assert gate.readable([seat("a"), seat("b")]) == frozenset()
+    gate.set("a", granted=True)
+    assert gate.readable([seat("a"), seat("b")]) == {"a"}
+    assert gate.readable([seat("a", certain=False), seat("b")]) == frozenset()
+    assert [gate.state(who) for who in "ab"] == ["granted", "required"]
+
+
+def test_declared_reads_everybody_while_nobody_denied() -> None:
+    """Where everybody agreed it does not matter who is who."""
+    gate = ConsentGate("declared")
+    assert gate.readable([seat("a"), seat("b", certain=False)]) == {"a", "b"}
+    assert gate.state("a") == "granted"
+
+
+def test_who_denied_may_come_back_as_somebody_new() -> None:
+    """Beside somebody who denied the others are read on; once that one is out of sight, nobody new is, unless asked."""
+    gate = ConsentGate("declared")
+    gate.set("a", granted=False)
+    assert gate.readable([seat("a"), seat("b"), seat("c", certain=False)]) == {"b"}
+    # a is gone and n came: n may be a.
+    assert gate.readable([seat("b"), seat("n")]) == {"b"}
+    gate.set("n", granted=True)
+    assert gate.readable([seat("b"), seat("n")]) == {"b", "n"}
+    assert [gate.state(who) for who in "abn"] == ["denied", "granted", "granted"]
+
+
+def test_setting_tells_whether_anything_changed() -> None:
+    """Twice the same is one change."""
+    gate = ConsentGate("required", {"a": True})
+    assert gate.set("a", granted=True) is False
+    assert gate.set("a", granted=False) is True
+    assert gate.set("b", granted=False) is True
+
+
+def test_consent_lapses_where_identity_is_assumed() -> None:
+    """Who is taken to be the same without having been recognised has to agree again, once; a denial stands."""
+    gate = ConsentGate("required", {"a": True, "b": False})
+    assert gate.lapse([seat("a"), seat("b")]) == []
+    assert gate.lapse([seat("a", assumed=1), seat("b", assumed=1)]) == ["a"]
+    assert gate.readable([seat("a", assumed=1)]) == frozenset()
+    gate.set("a", granted=True)
+    assert gate.lapse([seat("a", assumed=1)]) == []
+    assert gate.readable([seat("a", assumed=1)]) == {"a"}
+    assert gate.state("b") == "denied"
+
+
+def test_who_is_assumed_is_not_known_to_be_no_denier() -> None:
+    """Beside somebody who denied, only who has been recognised all along counts as somebody else."""
+    gate = ConsentGate("declared", {"a": False, "b": True})
+    assert gate.readable([seat("a"), seat("b"), seat("c")]) == {"b", "c"}
+    assert gate.lapse([seat("b", assumed=1), seat("c", assumed=1)]) == []
+    assert gate.readable([seat("b", assumed=1), seat("c", assumed=1)]) == frozenset()
