@@ -80,11 +80,14 @@ class GalleryHints:
     tiles: tuple[Box, ...] = ()
 
     def layout(self, size: tuple[int, int]) -> tuple[Box, ...]:
-        """The tiles of a picture of (height, width), as far as they lie in it; () without hints."""
+        """The tiles of a picture of (height, width), as far as they lie in it, at least a pixel; () without hints."""
         height, width = size
         if self.tiles:
-            inside = ((max(0, a), max(0, b), min(width, c), min(height, d)) for a, b, c, d in self.tiles)
-            return tuple(box for box in inside if box[0] < box[2] and box[1] < box[3])
+            return tuple(
+                (x0, y0, max(x0 + 1, min(width, box[2])), max(y0 + 1, min(height, box[3])))
+                for box in self.tiles
+                for x0, y0 in [(min(max(0, box[0]), width - 1), min(max(0, box[1]), height - 1))]
+            )
         if self.grid is None:
             return ()
         columns, rows = self.grid

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.emotions import F64
 from pipeline.page import Page, PageMask
 from pipeline.types import U8, Box
 
@@ -19,6 +20,20 @@ SHOCK: Final = 14.0
 """Mean change of a picture without gutters, in levels, that calls for a search."""
 CELL_POINTS: Final = 7
 """A tile is looked at in so many rows and columns."""
+LINE_POINTS: Final = 6
+"""And at so many points of each line across it, to see whether a new gutter goes through it."""
+LINE_LEVELS: Final = 12
+"""Such a point is page when no channel differs by more."""
+LINE_STEPS: Final = 640
+"""Lines are so close that a gutter of 2 px of a picture of 1280 has one."""
+RIM: Final = 7
+"""Of a tile's side this part at either end is left out: there is what was cut too wide, and names."""
+LINES_NEAR: Final = 12
+"""So many lines to either side of a new gutter there is a picture,"""
+SIDE_MAX: Final = 0.34
+"""of which no more than this is page."""
+OPEN_MAX: Final = 0.5
+"""Lines of which more is page at first are no sign of a gutter later."""
 
 
 def thumbnail(image: U8) -> U8:
@@ -42,12 +57,25 @@ class Probe:
             points += [(y, x) for x in xs for y in (y0 - 2, y1 + 1) if 0 <= y < height]
             points += [(y, x) for y in ys for x in (x0 - 2, x1 + 1) if 0 <= x < width]
             cells += [(y, x) for y in ys[1:-1] for x in xs[1:-1]]
+        step = max(2, max(height, width) // LINE_STEPS)
+        lines: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
+        for x0, y0, x1, y1 in tiles:
+            down, across = (np.arange(a + (b - a) // RIM, b - (b - a) // RIM, step) for a, b in ((y0, y1), (x0, x1)))
+            xs_of, ys_of = (np.linspace(a + 4, b - 5, LINE_POINTS).astype(np.intp) for a, b in ((x0, x1), (y0, y1)))
+            lines.append((np.repeat(down, LINE_POINTS), np.tile(xs_of, len(down))))
+            lines.append((np.tile(ys_of, len(across)), np.repeat(across, LINE_POINTS)))
         free = [(y, x) for y in range(4, height, max(1, height // 24)) for x in range(4, width, max(1, width // 40))]
         self._page = mask.page if mask is not None else None
         self._gutters = self._keep(image, points)
         self._free = self._keep(image, [(y, x) for y, x in free if not inside[y, x]])
         self._cells = np.array(cells, dtype=np.intp).reshape(-1, 2)
         self._empty = self._emptiness(image)
+        self._lines = np.concatenate([np.stack(line, axis=1) for line in lines]) if lines else self._cells[:0]
+        lengths = [len(line[0]) // LINE_POINTS for line in lines]
+        ends = np.cumsum(lengths, dtype=np.intp)
+        # Where the lines of the same tile and direction begin and end.
+        self._spans = np.repeat(np.stack([ends - lengths, ends], axis=1).astype(np.intp), lengths, axis=0)
+        self._open = self._crossed(image) < OPEN_MAX
 
     def fits(self, image: U8) -> bool:
         """Whether the picture still shows the layout."""
@@ -59,7 +87,20 @@ class Probe:
         for points in (self._gutters, self._free):
             if len(points) and _off(self._page, image, points, accents=True).mean() > 1 - FITS:
                 return False
-        return not bool((self._emptiness(image) & ~self._empty).any())
+        return not ((self._emptiness(image) & ~self._empty).any() or self._is_cut(image))
+
+    def _is_cut(self, image: U8) -> bool:
+        """Whether a gutter goes through a tile that was not there: a thin line of page where there was none.
+
+        A dark room before a dark page has such lines too, but not between two bright sides.
+        """
+        shares = self._crossed(image)
+        for i in np.flatnonzero(self._open & (shares >= 1)).tolist():
+            begin, end = self._spans[i].tolist()
+            before, after = shares[max(begin, i - LINES_NEAR) : i], shares[i + 1 : min(end, i + 1 + LINES_NEAR)]
+            if before.min(initial=1) < SIDE_MAX and after.min(initial=1) < SIDE_MAX:
+                return True
+        return False
 
     def _keep(self, image: U8, points: list[tuple[int, int]]) -> NDArray[np.intp]:
         """The points that are page in this picture."""
@@ -73,12 +114,21 @@ class Probe:
         off = _off(self._page, image, self._cells, accents=False)
         return np.asarray(~off.reshape(-1, CELL_POINTS**2).any(axis=1))
 
+    def _crossed(self, image: U8) -> F64:
+        """Share of page of lines across the tiles, from side to side and from top to bottom."""
+        if self._page is None:
+            return np.zeros(0)
+        page = ~_off(self._page, image, self._lines, accents=False, levels=LINE_LEVELS)
+        return np.asarray(page.reshape(-1, LINE_POINTS).mean(axis=1))
 
-def _off(page: Page, image: U8, points: NDArray[np.intp], *, accents: bool) -> NDArray[np.bool_]:
+
+def _off(
+    page: Page, image: U8, points: NDArray[np.intp], *, accents: bool, levels: int = POINT_LEVELS
+) -> NDArray[np.bool_]:
     """Which of (n, 2) points, as row and column, are not page; with `accents` the border around who speaks is."""
     height, width = image.shape[:2]
     pixels = image[points[:, 0], points[:, 1]].astype(np.int16)
     x, y = points[:, 1] * 2 / max(1, width - 1) - 1, points[:, 0] * 2 / max(1, height - 1) - 1
     colours = np.stack([np.ones(len(x)), x, y], axis=1) @ page.plane.T
-    off = np.abs(pixels - colours).max(axis=1) > POINT_LEVELS
+    off = np.abs(pixels - colours).max(axis=1) > levels
     return np.asarray(off & (np.ptp(pixels, axis=1) < ACCENT_SPREAD) if accents else off)

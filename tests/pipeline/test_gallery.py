@@ -313,6 +313,29 @@ def test_somebody_who_joins_or_leaves_is_seen_at_once() -> None:
     assert [len(layout.tiles) for layout in layouts if layout.settled] == [6, 7, 6]
 
 
+def test_tiles_that_are_cut_in_two_are_seen_at_once() -> None:
+    """Two tall tiles become four: the old gutters are all still there, and the new one is noticed all the same."""
+    tall, four = grid(2, 1, tile=(300, 340)), grid(2, 2, tile=(300, 166))
+    splitter = GallerySplitter()
+    for k in range(10):
+        assert close(splitter.update(wall((356, 624), tall, seed=1), k / 5).tiles, tall)
+    looks = [splitter.update(wall((356, 624), four, seed=2), (10 + k) / 5) for k in range(3)]
+    assert [look.settled for look in looks] == [False, True, True]
+    assert close(looks[-1].tiles, four)
+
+
+def test_a_dark_half_of_a_tile_is_no_gutter() -> None:
+    """The lower half of a room gets as dark as the page: that is no line between two pictures."""
+    boxes = grid(2, 2, tile=(300, 166))
+    splitter = GallerySplitter()
+    for k in range(10):
+        splitter.update(wall((356, 624), boxes, seed=1), k / 5)
+    dark = wall((356, 624), boxes, seed=1)
+    x0, y0, x1, y1 = boxes[0]
+    dark[(y0 + y1) // 2 : y1, x0:x1] = 20
+    assert splitter.update(dark, 2.0) == Layout(tuple(boxes), settled=True)
+
+
 def test_a_border_is_no_change() -> None:
     """The mark of who speaks wanders from tile to tile and nothing else happens."""
     pictures = []
@@ -422,12 +445,13 @@ def test_a_call_that_begins_black_waits_for_its_first_picture() -> None:
 
 
 def test_hints_win() -> None:
-    """A fixed grid or a list of rectangles is the layout, whatever shows; rectangles outside are left out."""
+    """A fixed grid or a list of rectangles is the layout, whatever shows; what lies outside is cut off, and keeps its turn."""
     image = wall(SIZE_2X2, BOXES_2X2)
     halves = GallerySplitter(hints=GalleryHints(grid=(2, 1))).update(image, 0.0)
     assert halves == Layout(((0, 0, 172, 204), (172, 0, 344, 204)), settled=True)
-    hints = GalleryHints(grid=(2, 1), tiles=((10, 10, 100, 400), (500, 10, 600, 80)))
-    assert GallerySplitter(hints=hints).update(image, 0.0) == Layout(((10, 10, 100, 204),), settled=True)
+    hints = GalleryHints(grid=(2, 1), tiles=((500, 10, 600, 80), (10, 10, 100, 400)))
+    fixed = GallerySplitter(hints=hints).update(image, 0.0)
+    assert fixed == Layout(((343, 10, 344, 80), (10, 10, 100, 204)), settled=True)
 
 
 def test_a_face_across_a_gutter_says_that_there_are_no_tiles() -> None:
