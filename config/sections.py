@@ -30,6 +30,7 @@ REFUSED_PURPOSES = {
     "education": "inferring emotions of people in education is prohibited in the EU (AI Act, Art. 5(1)(f))",
 }
 SESSION_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+ADDRESS = r"^[^\x00-\x1f\x7f]{1,4096}$"
 PSEUDONYM = r"^p-[0-9a-f]{8}$"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -168,6 +169,16 @@ class HttpSection(Section):
     token_file: Path | None = None
     """A file that holds it."""
 
+    @field_validator("token")
+    @classmethod
+    def _is_one(cls, value: SecretStr | None) -> SecretStr | None:
+        """A variable that is set to nothing is no token."""
+        word = None if value is None else value.get_secret_value()
+        if word is not None and (not word or word != word.strip()):
+            msg = "is empty, or has blanks around it; set a token, or leave the setting out"
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _guarded(self) -> Self:
         """Nobody else may start sessions or push pictures."""
@@ -265,7 +276,7 @@ class SessionSection(Section):
 
     name: str = Field(pattern=SESSION_NAME)
     """Stands in topics and metrics: no person's name."""
-    url: str = Field(min_length=1)
+    url: str = Field(pattern=ADDRESS)
     purpose: Purpose
     consent: Consent | None = None
     """None: `required` for live calls, `declared` for recordings."""

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _unique(self) -> Self:
         """Two sessions of one name would share their topics."""
+        if len(self.sessions) > self.limits.sessions:
+            msg = f"sessions: {len(self.sessions)} are more than limits.sessions, {self.limits.sessions}; raise it"
+            raise ValueError(msg)
         names = [session.name for session in self.sessions]
         if len(set(names)) < len(names):
             msg = f"sessions: names must differ, got {names}"

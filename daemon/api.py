@@ -1,7 +1,6 @@
 """The sessions API: `/api/v1/sessions`, what is in them, and consent. JSON in, JSON out, errors are `{"error": …}`."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from secrets import token_hex
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 
-from config.sections import SESSION_NAME, Consent, Purpose, Section, SourceSection, check_purpose
+from config.sections import ADDRESS, SESSION_NAME, Consent, Purpose, Section, SourceSection, check_purpose
 from daemon.errors import SourceError
 from daemon.sessions import Entry, Plan, RefusedError, Sessions
 from daemon.sources.urls import kind_of
@@ -18,12 +17,13 @@ from daemon.sources.urls import kind_of
 ROOT = "/api/v1/sessions"
 START_S = 10.0
 CREDENTIALS = ("username", "password", "token", "pin")
+SECRETS = {*CREDENTIALS, "password_file", "token_file", "pin_file"}
 
 
 class SessionRequest(Section):
     """The body of a request for a session."""
 
-    url: str = Field(min_length=1)
+    url: str = Field(pattern=ADDRESS)
     purpose: Annotated[Purpose, BeforeValidator(check_purpose)]
     consent: Consent | None = None
     name: str | None = Field(None, pattern=SESSION_NAME)
@@ -49,7 +49,8 @@ class SessionsApi:
 
     Args:
         sessions: What it is about.
-        source: How sources are reached, unless a request says otherwise.
+        source: How sources are reached. Its credentials are for the sessions of the configuration: whoever may ask for a
+            session names the server that would get them.
         answer: Notes what a participant of a session said about being read.
     """
 
@@ -104,7 +105,7 @@ class SessionsApi:
     async def _consent(self, request: web.Request) -> web.Response:
         entry, participant = self._entry(request), request.match_info["participant"]
         state = (await _json(request)).get("state")
-        if state not in {"granted", "denied"}:
+        if not isinstance(state, str) or state not in {"granted", "denied"}:
             msg = f"state: expected granted or denied, got {state!r}"
             raise BadRequestError(msg)
         if entry.session is None or entry.is_over or participant not in entry.session.participants:
@@ -126,13 +127,14 @@ class SessionsApi:
     def _plan(self, body: dict[str, Any]) -> Plan:
         """The session that is asked for."""
         asked = SessionRequest.model_validate(body)
+        kind = kind_of(asked.url)
         own = asked.model_dump(include=set(CREDENTIALS), exclude_none=True)
         return Plan(
             id=asked.name or f"s-{token_hex(4)}",
             url=asked.url,
             purpose=asked.purpose,
-            consent=asked.consent or ("declared" if kind_of(asked.url) == "file" else "required"),
-            source=SourceSection.model_validate(self._source.model_dump() | own),
+            consent=asked.consent or ("declared" if kind == "file" else "required"),
+            source=SourceSection.model_validate(self._source.model_dump(exclude=SECRETS) | own),
             give_up_s=self._source.give_up_s,
         )
 
@@ -162,8 +164,8 @@ async def _json(request: web.Request) -> dict[str, Any]:
         raise BadRequestError(msg, status=415)
     try:
         body = await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"the body is not JSON: {error}"
+    except (ValueError, LookupError, RecursionError) as error:
+        msg = f"the body is not JSON: {type(error).__name__}"
         raise BadRequestError(msg) from error
     if not isinstance(body, dict):
         msg = f"expected an object, got {type(body).__name__}"

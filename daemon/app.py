@@ -23,7 +23,7 @@ from config.sections import LOOPBACK, secret
 from config.settings import Settings
 from daemon.api import SessionsApi
 from daemon.broker import PROTOCOL, embedded_broker
-from daemon.consent import ConsentGate
+from daemon.consent import Answers, ConsentGate
 from daemon.errors import FailedError, UnusableInputError
 from daemon.http import make_app, serve
 from daemon.inference import FaceReader
@@ -225,7 +225,7 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         # Consent that arrived for sessions before they began, such as retained messages.
-        self._answers: dict[str, dict[str, bool]] = {}
+        self._answers = Answers(ANSWERS_MAX)
         self._stack = AsyncExitStack()
         self.stop = asyncio.Event()
 
@@ -305,8 +305,11 @@ class Node:
                 await asyncio.wait([*waits, sending], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
                     wait.cancel()
-                await self.sessions.run(plans, stay=stay, stop=self.stop)
-                self._mqtt.close()
+                try:
+                    await self.sessions.run(plans, stay=stay, stop=self.stop)
+                finally:
+                    # Also where a cancellation gets lost on its way through the client, as can happen on Python 3.11.
+                    self._mqtt.close()
                 await asyncio.wait([sending], timeout=DRAIN_S)
                 sending.cancel()
         finally:
@@ -356,7 +359,7 @@ class Node:
                 reader=self._reader,
                 sinks=(self._mqtt, self._metrics, *plan.sinks),
                 observe=self._metrics,
-                consent=ConsentGate(plan.consent, self._answers.pop(plan.id, None)),
+                consent=ConsentGate("required" if self._answers.is_full else plan.consent, self._answers.take(plan.id)),
                 paced=True,
             )
             entry.session = session
@@ -376,13 +379,16 @@ class Node:
         return connection
 
     async def _on_consent(self, session: str, participant: str, granted: bool) -> None:  # noqa: FBT001 (a callback)
-        """A `consent/set` message."""
+        """A `consent/set` message, or the API's."""
         log.info("consent", session=session, participant=participant, granted=granted)
         entry = self.sessions.entries.get(session)
-        if entry is not None and entry.session is not None and not entry.is_over:
+        runs = entry is not None and entry.session is not None and not entry.is_over
+        was_full = self._answers.is_full
+        self._answers.note(session, participant, granted=granted, for_next=not runs)
+        if self._answers.is_full and not was_full:
+            log.warning("too many answers to keep: from now on sessions ask everybody")
+        if entry is not None and entry.session is not None and runs:
             await entry.session.set_consent(participant, granted=granted)
-        elif sum(map(len, self._answers.values())) < ANSWERS_MAX:
-            self._answers.setdefault(session, {})[participant] = granted
 
     def _missing(self) -> list[str]:
         """What `/readyz` waits for."""

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
@@ -306,7 +307,8 @@ def join(
                     console.print(f"push to {node.ready.http}/whip/{plan.id}", highlight=False)
                 await node.run([plan], stay=False)
 
-    run_async(main())
+    with suppress(KeyboardInterrupt):  # before there was anything to end
+        run_async(main())
 
 
 def check_name(name: str) -> None:
@@ -388,7 +390,11 @@ def models_show(
 @one_line_errors
 def config_check(file: Annotated[Path, typer.Argument(help="A YAML file with settings.")]) -> None:
     """Every mistake in one go, with line and key."""
-    load_settings(file)
+    from daemon.sessions import plan_of
+
+    settings = load_settings(file)
+    for session in settings.sessions:
+        plan_of(session, settings.source)
     print(f"{file}: ok")
 
 

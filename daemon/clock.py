@@ -5,9 +5,11 @@ A step of the system's clock would close seconds that never were, or hold some o
 
 import time
 
-_AHEAD_S = time.time() - time.monotonic()
+# Linux has a clock that goes on while the machine is suspended.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_AHEAD_S = time.time() - time.clock_gettime(_CLOCK)
 
 
 def utc_s() -> float:
     """Seconds since the epoch; never steps."""
-    return time.monotonic() + _AHEAD_S
+    return time.clock_gettime(_CLOCK) + _AHEAD_S

@@ -5,11 +5,15 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from config.sections import LOOPBACK
 from daemon.errors import UnusableInputError
+
+log = structlog.get_logger()
 
 HEALTH = ("/livez", "/readyz")
 BODY_MAX = 64 * 1024
@@ -53,6 +57,9 @@ def make_app(
             return await handler(request)
         except web.HTTPException as error:
             return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
+        except Exception:
+            log.exception("request failed by a bug", method=request.method)
+            return web.json_response({"error": "internal error; the log says more"}, status=500)
 
     @web.middleware
     async def guard(
@@ -60,6 +67,10 @@ def make_app(
     ) -> web.StreamResponse:
         # The WHIP endpoint asks for the token itself: browsers ask it beforehand, without one, whether they may.
         free = request.path in HEALTH or (is_open and request.path == "/metrics") or request.path.startswith("/whip/")
+        if token is None and request.path not in HEALTH and not _is_here(request):
+            # A page of somebody else's may have given its own name our address.
+            msg = f"{request.host} is not this machine's name for itself; ask for 127.0.0.1, or set http.token"
+            return web.json_response({"error": msg}, status=421)
         if token is None or free or bears(request, token):
             return await handler(request)
         headers = {"WWW-Authenticate": "Bearer"}
@@ -71,10 +82,16 @@ def make_app(
     return app
 
 
+def _is_here(request: web.Request) -> bool:
+    """Whether the request was sent to this machine by one of its own names."""
+    host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+    return host.strip("[]") in LOOPBACK
+
+
 def bears(request: web.Request, token: str) -> bool:
     """Whether a request carries the bearer token; takes as long for a wrong one as for the right one."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+    return bool(token) and scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
 
 @asynccontextmanager
@@ -89,9 +106,14 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[Non
     try:
         try:
             await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            msg = f"http.port {port} on {host} {why}; set http.port to a free one"
+        except (OSError, UnicodeError) as error:
+            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            why = (
+                "is taken; set http.port to a free one"
+                if taken
+                else f"cannot be used ({error}); set http.host or http.port"
+            )
+            msg = f"http.port {port} on {host} {why}"
             raise UnusableInputError(msg) from error
         yield
     finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -83,6 +83,20 @@ class Observer(Protocol):
         """All sinks had a second that long after its end; its events are committed then."""
 
 
+async def to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Does the work however often one is cancelled meanwhile, and is cancelled then."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
 class Session:
     """Runs one source through the pipeline, in real time or as fast as it goes.
 
@@ -159,7 +173,7 @@ class Session:
             problem = str(error)
             raise
         finally:
-            await self._finish(problem)
+            await to_the_end(self._finish(problem))
 
     async def set_consent(self, participant: str, *, granted: bool) -> None:
         """Takes effect with the next frame; fewer than one second."""
@@ -227,13 +241,18 @@ class Session:
             self.counts.undecoded = self._source.n_undecoded
         await self._advance(moment.time_s)
         if not moment.frames and not self._source.is_room:
+            if not moment.feeds:
+                # Whoever showed the gallery has gone, and everybody with them.
+                self.participants, self._shown = (), ()
+                self._call.look(moment.time_s, ())
             return
         began = time.perf_counter()
         seats = await self._seating.place(moment)
         self._observe.stage("gallery", time.perf_counter() - began)
-        for participant in self.consent.lapse(seats.seats):
-            await self._tell_events([Event("consent_changed", self._now_s, (participant,), {"state": "required"})])
+        await self._ask_again(self.consent.lapse(seats.seats))
         # While a re-flow is under way everybody is where they were last, and nobody is read.
+        if self._source.is_room:
+            await self._ask_again(self.consent.left(p for p in self.participants if p not in seats.members))
         if seats.settled:
             self.participants = seats.members
             self._shown = () if self._source.is_room else tuple((s.participant, s.xyxy) for s in seats.seats)
@@ -251,6 +270,12 @@ class Session:
             if not self._call.add(reading):
                 self.counts.late += 1
                 self._observe.frames_dropped("late")
+
+    async def _ask_again(self, participants: Sequence[str]) -> None:
+        """Tells that the consent of these no longer holds."""
+        state = {"state": "required"}
+        if participants:
+            await self._tell_events([Event("consent_changed", self._now_s, (who,), state) for who in participants])
 
     async def _source_changed(self, change: SourceState) -> None:
         """Tells a new state of the connection, and that the source was lost or is back."""

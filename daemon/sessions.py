@@ -54,11 +54,14 @@ def plan_of(session: SessionSection, source: SourceSection) -> Plan:
         SourceError: Its address cannot be used.
     """
     own = {} if session.source is None else session.source.model_dump(exclude_unset=True)
+    # A secret's own file stands against a secret that is set for all.
+    own |= {key: None for key in ("password", "token", "pin") if f"{key}_file" in own and key not in own}
+    kind = kind_of(session.url)
     return Plan(
         id=session.name,
         url=session.url,
         purpose=session.purpose,
-        consent=session.consent or ("declared" if kind_of(session.url) == "file" else "required"),
+        consent=session.consent or ("declared" if kind == "file" else "required"),
         source=SourceSection.model_validate(source.model_dump() | own),
         participants=dict(session.participants),
     )
@@ -72,12 +75,17 @@ class Entry:
     session: Session | None = None
     failure: SourceError | None = None
     task: asyncio.Task[None] | None = None
+    is_vital: bool = False
+    """Whether its failure is the failure of all."""
 
     @property
     def state(self) -> State:
         """Where it stands."""
-        if self.session is not None:
+        is_done = self.task is not None and self.task.done()
+        if self.session is not None and not (is_done and self.session.state not in {"ended", "failed"}):
             return self.session.state
+        if is_done and self.failure is None:
+            return "ended"
         return "failed" if self.failure is not None else "connecting"
 
     @property
@@ -85,7 +93,11 @@ class Entry:
         """Why it is there."""
         if self.session is not None and self.session.reason is not None:
             return self.session.reason
-        return None if self.failure is None else str(self.failure)
+        if self.failure is None:
+            return None
+        # Names of files hold names of people.
+        path = "" if "://" in self.plan.url else f"{self.plan.url}: "
+        return str(self.failure).removeprefix(path)
 
     @property
     def is_over(self) -> bool:
@@ -124,13 +136,12 @@ class Sessions:
         self._limit = limit
         self._keep = keep
         self._tasks: asyncio.TaskGroup | None = None
-        self._stay = True
         self.started = asyncio.Event()
         """Set as soon as sessions can be begun."""
         self.entries: dict[str, Entry] = {}
 
-    def begin(self, plan: Plan) -> Entry:
-        """Begins a session.
+    def begin(self, plan: Plan, *, is_vital: bool = False) -> Entry:
+        """Begins a session; whether all is over when it fails.
 
         Raises:
             RefusedError: Its name belongs to one that runs, or there are too many, or the node stops.
@@ -146,7 +157,7 @@ class Sessions:
             msg = f"{self._limit} sessions are running; end one, or raise limits.sessions"
             raise RefusedError(msg, status=503)
         self.entries.pop(plan.id, None)
-        entry = self.entries[plan.id] = Entry(plan)
+        entry = self.entries[plan.id] = Entry(plan, is_vital=is_vital)
         over = [name for name, other in self.entries.items() if other.is_over]
         for name in over[: max(0, len(over) - self._keep)]:
             del self.entries[name]
@@ -158,7 +169,8 @@ class Sessions:
         """Ends a session and returns when it has; None where there is none."""
         entry = self.entries.get(name)
         if entry is not None and entry.task is not None and not entry.task.done():
-            entry.task.cancel()
+            if not entry.task.cancelling():
+                entry.task.cancel()
             await asyncio.wait([entry.task])
         return entry
 
@@ -174,18 +186,19 @@ class Sessions:
             self._tasks = None
             raise Shutdown
 
-        self._stay = stay
         try:
             async with asyncio.TaskGroup() as tasks:
                 stopping = tasks.create_task(stopper(), name="stop")
                 self._tasks = tasks
                 self.started.set()
-                begun = [self.begin(plan) for plan in plans]
+                begun = [self.begin(plan, is_vital=not stay) for plan in plans]
                 running = [entry.task for entry in begun if entry.task is not None]
                 if running:
                     await asyncio.wait(running)
                 if not stay:
                     stopping.cancel()
+                    for name in list(self.entries):
+                        await self.end(name)
         except* Shutdown:
             log.info("stopping")
         finally:
@@ -198,8 +211,12 @@ class Sessions:
             await self._play(entry)
         except SourceError as error:
             entry.failure = error
-            if not self._stay:
+            if entry.is_vital:
                 raise
-            # The path of a recording is not said: names of files hold names of people.
-            reason = str(error).removeprefix(f"{plan.url}: ")
-            log.error("session failed", session=plan.id, reason=reason)  # noqa: TRY400 (no traceback for users)
+            log.error("session failed", session=plan.id, reason=entry.reason)  # noqa: TRY400 (no traceback for users)
+        except Exception:
+            # A bug in one call does not take the others down.
+            entry.failure = SourceError("internal error; the log says more")
+            if entry.is_vital:
+                raise
+            log.exception("session failed by a bug", session=plan.id)

@@ -128,6 +128,9 @@ class MqttSink:
     async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
         """Commits events to the outbox."""
         topic = self._topics.event(info.id)
+        if any(event.kind == "session_started" for event in events):
+            # Another run of a name counts from 0 again, with another boot.
+            self.forget(info.id)
         for event in events:
             discarded = await self._outbox.put(topic, _builder(event, info))
             if discarded:

@@ -16,6 +16,7 @@ from daemon.sources.janus_api import JanusSession, Json, RefusedError, objects, 
 from daemon.sources.janus_room import CODECS, Address, Camera, camera_of, is_person
 from daemon.sources.live import Feeds
 from daemon.sources.sdp import READS
+from daemon.sources.urls import lowered
 from daemon.sources.webrtc import IceSettings, Peer
 from daemon.supervise import waits
 
@@ -101,7 +102,7 @@ class JanusConnection:
         api_secret: str | None = None,
     ) -> None:
         self.n_unreadable = 0
-        self._address = address = Address.parse(url)
+        self._address = address = Address.parse(lowered(url))
         self._where = f"janus+{address.api}"
         self._ice = ice
         self._pseudonym = pseudonym

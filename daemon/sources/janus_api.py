@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
@@ -42,6 +43,10 @@ class RefusedError(Exception):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class _NonsenseError(Exception):
+    """What came is no message of a Janus server's."""
 
 
 class JanusSession:
@@ -81,13 +86,13 @@ class JanusSession:
                 answer = await self._first_answer()
             else:
                 answer = await self._post({"janus": "create"})
-            self._session = int(_checked(answer)["data"]["id"])
+            self._session = _id(_checked(answer))
         except BaseException as error:
             await self._close()
             if isinstance(error, RefusedError) and error.code == UNAUTHORIZED:
                 message = f"{self._where}: the server asks for a token or another one; set source.token"
                 raise SourceError(message) from error
-            if isinstance(error, (RefusedError, KeyError, TypeError, ValueError)):
+            if isinstance(error, (RefusedError, _NonsenseError)):
                 message = f"{self._where}: this is no Janus server's API; the path is usually /janus"
                 raise SourceError(message) from error
             raise
@@ -104,7 +109,10 @@ class JanusSession:
     async def attach(self) -> int:
         """A new handle of the VideoRoom plugin."""
         answer = await self._ask({"janus": "attach", "plugin": VIDEOROOM})
-        return int(answer["data"]["id"])
+        try:
+            return _id(answer)
+        except _NonsenseError as error:
+            raise self._gone(error) from error
 
     async def detach(self, handle: int) -> None:
         """Gives the handle back, in bounded time, without waiting for more."""
@@ -207,8 +215,12 @@ class JanusSession:
         whole = {"transaction": secrets.token_hex(8)} | message | self._secrets
         try:
             async with self._http.post(self._url + path, json=whole, allow_redirects=False) as response:
-                return _one(await _body(response))
-        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
+                return _one(await self._body(response))
+        except _NonsenseError as error:
+            if self._session is None:
+                raise
+            raise self._gone(error) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # a TimeoutError is an OSError
             raise self._gone(error) from error
 
     async def _poll(self) -> list[Json]:
@@ -219,9 +231,9 @@ class JanusSession:
                 timeout=aiohttp.ClientTimeout(total=POLL_S, sock_connect=CONNECT_S),
                 allow_redirects=False,
             ) as response:
-                said = await _body(response)
+                said = await self._body(response)
                 return [_one(message) for message in (said if isinstance(said, list) else [said])]
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, _NonsenseError) as error:
             raise self._gone(error) from error
 
     async def _connected(self) -> aiohttp.ClientWebSocketResponse:
@@ -233,9 +245,11 @@ class JanusSession:
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             )
         except aiohttp.WSServerHandshakeError as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise self._in_trouble(error.status) from error
             message = f"{self._where}: no Janus WebSocket answers here; its port is usually 8188"
             raise SourceError(message) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._gone(error) from error
 
     async def _first_answer(self) -> Json:
@@ -249,11 +263,34 @@ class JanusSession:
             text = f"{self._where}: the server has closed the connection"
             raise LostError(text)
         try:
-            return [_one(json.loads(message.data))]
-        except ValueError as error:
+            return [_one(_read(message.data))]
+        except _NonsenseError as error:
+            if self._session is None:
+                raise
             raise self._gone(error) from error
 
-    def _gone(self, error: Exception) -> LostError:
+    async def _body(self, response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 (JSON)
+        """The JSON of an answer, which is not read beyond its bound.
+
+        Raises:
+            LostError: It is a proxy's, whose server does not answer.
+        """
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise self._in_trouble(response.status)
+        data = bytearray()
+        async for part in response.content.iter_any():
+            data += part
+            if len(data) > N_BYTES:
+                break
+        return _read(bytes(data))
+
+    def _in_trouble(self, status: int) -> LostError:
+        return LostError(f"{self._where}: the server is in trouble ({status})")
+
+    def _gone(self, error: Exception) -> LostError | SourceError:
+        if isinstance(error, UnicodeError):
+            reason = "the host can be no name, a part of it is empty or too long; check the address"
+            return SourceError(f"{self._where}: {reason}")
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             reason = "its certificate is not trusted; install it, or use the name that it was made for"
         elif isinstance(error, aiohttp.ClientSSLError):
@@ -270,9 +307,11 @@ class JanusSession:
         return LostError(f"{self._where}: {reason}")
 
     async def _close(self) -> None:
-        if self._socket is not None:
-            await self._socket.close()
-        await self._http.close()
+        try:
+            if self._socket is not None:
+                await self._socket.close()
+        finally:
+            await self._http.close()
 
 
 def plugin_data(message: Mapping[str, Any]) -> Json:
@@ -306,18 +345,25 @@ def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-async def _body(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 (JSON)
-    """The JSON of an answer, which is not read beyond its bound."""
-    data = bytearray()
-    async for part in response.content.iter_any():
-        data += part
-        if len(data) > N_BYTES:
-            break
-    return json.loads(bytes(data))
+def _id(answer: Json) -> int:
+    """Of what was made."""
+    try:
+        return int(answer["data"]["id"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        text = "no id"
+        raise _NonsenseError(text) from error
+
+
+def _read(data: str | bytes) -> Any:  # noqa: ANN401 (JSON)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        text = "not JSON"
+        raise _NonsenseError(text) from error
 
 
 def _one(message: Any) -> Json:  # noqa: ANN401 (JSON)
     if not isinstance(message, dict):
         text = "not an object"
-        raise ValueError(text)  # noqa: TRY004 (JSON that is no object is an odd value)
+        raise _NonsenseError(text)
     return message

@@ -240,7 +240,7 @@ class LiveSource:
             return
         if seen:
             self._enter("live")
-        elif self._told.state in {"connecting", "reconnecting"} or (self.is_room and not self._feeds.open_feeds):
+        elif self._told.state in {"connecting", "reconnecting"} or not self._feeds.open_feeds:
             self._enter("waiting")
 
     def _enter(self, state: State, reason: str | None = None) -> None:
@@ -273,7 +273,9 @@ class LiveSource:
             if self._feeds.n_pictures > n_before:
                 pauses = waits()
             if reached and self._told.state != "reconnecting":
-                log.warning("source lost", component=component, reason=reason)
+                # One that lets us in and shows nothing is lost again and again.
+                if not self._was_lost:
+                    log.warning("source lost", component=component, reason=reason)
                 self._was_lost = True
                 self._enter("reconnecting", reason)
                 self._on_reconnect()

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.sections import WebRtcSection, secret
+from pydantic import SecretStr
+
+from config import sections
+from config.errors import ConfigError
+from config.sections import WebRtcSection
 from daemon.errors import SourceError
 from daemon.secret import RoomPseudonyms
 from daemon.sessions import Plan
@@ -27,6 +31,18 @@ def open_recording(url: str) -> Recording:
     return probe(Path(url.removeprefix("file://")))
 
 
+def secret(value: SecretStr | None, file: Path | None) -> str | None:
+    """A secret as it is set, or from its file.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    try:
+        return sections.secret(value, file)
+    except ConfigError as error:
+        raise SourceError("; ".join(error.mistakes)) from error
+
+
 def ice_settings(webrtc: WebRtcSection) -> "IceSettings":
     """What WebRTC needs of the settings."""
     from daemon.sources.webrtc import IceSettings  # noqa: PLC0415 (aiortc takes half a second to load)
@@ -44,8 +60,7 @@ def connection_to(plan: Plan, webrtc: WebRtcSection, *, node_secret: bytes) -> C
     """The connection to a live call that the daemon goes out to reach; `whip` ones come in.
 
     Raises:
-        SourceError: The address cannot be used.
-        ConfigError: A secret cannot be read.
+        SourceError: The address cannot be used, or a secret cannot be read.
     """
     source, kind = plan.source, kind_of(plan.url)
     if kind == "rtsp":

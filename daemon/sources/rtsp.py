@@ -75,10 +75,10 @@ def parse_address(url: str, username: str | None = None, password: str | None = 
     wrong = "is no address of a stream; write rtsp://HOST/PATH or rtsps://HOST/PATH, user and password in source.*"
     try:
         parts = urlsplit(url)
-        port = parts.port or PORTS.get(parts.scheme)
+        port = PORTS.get(parts.scheme) if parts.port is None else parts.port
     except ValueError:
         port = None
-    if port is None or not parts.hostname or not url.isprintable() or " " in url:
+    if not port or not parts.hostname or not url.isprintable() or " " in url:
         msg = f"the source's url {wrong}"
         raise SourceError(msg)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -162,7 +162,7 @@ class RtspConnection:
     async def run(self, feeds: Feeds) -> str:
         """Reads until the stream is lost or this is cancelled; then its threads end within `SLICE_S`.
 
-        While the server keeps silent at the beginning, that takes up to twice `open_timeout_s`.
+        A server that greets us and falls silent while FFmpeg opens the stream holds that up for twice `open_timeout_s`.
 
         Raises:
             LostError: The server is not there, went away, ended the stream or shows nothing.
@@ -188,17 +188,17 @@ class RtspConnection:
         raise outcome
 
     async def _knock(self) -> None:
-        """Whether somebody is there whom we may trust: FFmpeg does not say what was wrong, and cannot be hurried.
+        """Whether an RTSP server answers whom we may trust: FFmpeg says not what was wrong, and cannot be cancelled.
 
         Raises:
-            LostError: Nobody is there.
-            SourceError: The certificate is not to be trusted.
+            LostError: Nobody is there, or it is no RTSP server.
+            SourceError: The certificate is not to be trusted, or the host can be no name.
         """
         address = self._address
         trust = self._trust()
         try:
             async with asyncio.timeout(self._open_timeout_s):
-                _, writer = await asyncio.open_connection(address.host, address.port, ssl=trust)
+                said = await self._greeting(trust)
         except TimeoutError as error:
             msg = f"{address.shown}: no answer within {self._open_timeout_s:g} s; check host and port"
             raise LostError(msg) from error
@@ -211,13 +211,39 @@ class RtspConnection:
                 "set source.ca_file to its authority, or source.verify to false"
             )
             raise SourceError(msg) from error
+        except UnicodeError as error:
+            msg = f"{address.shown}: the host can be no name, a part of it is empty or too long; check the address"
+            raise SourceError(msg) from error
         except ssl.SSLError as error:
+            if not self._verify:
+                return  # FFmpeg gets on with older TLS than Python does
             msg = f"{address.shown}: does not speak TLS as we do; check the port, or write rtsp://"
             raise LostError(msg, final_at_first=True) from error
         except OSError as error:
             msg = f"{address.shown}: cannot be reached ({_said(error)}); check host and port, and that it runs"
             raise LostError(msg) from error
-        writer.transport.abort()
+        if said is not None and said != b"RTSP/":
+            msg = f"{address.shown}: does not answer as an RTSP server does; check the port"
+            raise LostError(msg)
+
+    async def _greeting(self, trust: ssl.SSLContext | None) -> bytes | None:
+        """The first bytes of the answer to what FFmpeg asks first; None where the connection then broke.
+
+        Raises:
+            OSError, UnicodeError: There is no connection.
+        """
+        address = self._address
+        asked = f"OPTIONS {address.asked} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: attuned\r\n\r\n"
+        reader, writer = await asyncio.open_connection(address.host, address.port, ssl=trust)
+        try:
+            writer.write(asked.encode())
+            return await reader.readexactly(5)
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        except ConnectionError:
+            return None
+        finally:
+            writer.transport.abort()
 
     async def _encoding(self) -> str:
         """What the server calls the encoding of its video, as far as it tells those who give no password."""
@@ -237,13 +263,18 @@ class RtspConnection:
         return f"its codec {found[1].decode()}" if found else "its codec"
 
     def _trust(self) -> ssl.SSLContext | None:
-        """What a certificate is checked against; None: it is not.
+        """How TLS is spoken and certificates are checked; None: there is no TLS.
 
         Raises:
             SourceError: The certificates cannot be read.
         """
-        if not (self._address.secure and self._verify):
+        if not self._address.secure:
             return None
+        if not self._verify:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context
         try:
             return ssl.create_default_context(cafile=self._ca_file)
         except OSError as error:

@@ -1,6 +1,7 @@
 """Addresses of calls: which kind of source one means, and how it may be shown."""
 
 import re
+from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -21,6 +22,20 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def lowered(url: str) -> str:
+    """The address with its scheme in lower case, which is the same address (RFC 3986 section 3.1)."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme.lower()}://{rest}" if separator and scheme.lower() in KINDS else url
+
+
+def path_of(url: str) -> Path:
+    """The path of a file, given as it is or as `file:///path` or `file://localhost/path` (RFC 8089)."""
+    path = lowered(url).removeprefix("file://")
+    if path != url and path.lower().startswith("localhost/"):
+        path = path[len("localhost") :]
+    return Path(path)
+
+
 def kind_of(url: str) -> Kind:
     """What kind of source an address means; whatever has no scheme is the path of a file.
 
@@ -39,11 +54,14 @@ def kind_of(url: str) -> Kind:
     if kind in {"rtsp", "whep", "janus"}:
         try:
             parts = urlsplit(f"x://{rest}")
-            host, _ = parts.hostname, parts.port
+            host, port = parts.hostname, parts.port
         except ValueError:
             # What is wrong with it may be its password.
             msg = f"{shown(url)}: is no address; write {scheme}://host:port/…, and secrets into source.*"
             raise SourceError(msg) from None
+        if port == 0:
+            msg = f"{scheme.lower()}://…: has port 0, at which nobody can be; write {scheme.lower()}://host:port/…"
+            raise SourceError(msg)
         if not host:
             msg = f"{shown(url)}: has no host; write {scheme}://host:port/…"
             raise SourceError(msg)
@@ -52,8 +70,8 @@ def kind_of(url: str) -> Kind:
 
 def shown(url: str) -> str:
     """The address without whatever may be secret in it: of its query only the room is left."""
-    scheme, separator, rest = url.partition("://")
-    kind = KINDS.get(scheme.lower())
+    scheme, separator, rest = lowered(url).partition("://")
+    kind = KINDS.get(scheme)
     if not separator or kind is None or kind == "file":
         return url
     try:

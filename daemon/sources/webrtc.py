@@ -338,7 +338,8 @@ def _checked(setting: str, server: RTCIceServer, form: str) -> RTCIceServer:
         known = connection_kwargs([server])
     except ValueError:
         known = {}
-    if not known:
+    place = known.get("stun_server") or known.get("turn_server")
+    if place is None or not 0 < place[1] < 1 << 16:
         msg = f"{setting}: cannot be used; write it as {form}"
         raise SourceError(msg)
     return server

@@ -17,6 +17,7 @@ from yarl import URL
 from daemon.clock import utc_s
 from daemon.errors import LostError, SourceError
 from daemon.sources.live import Feeds
+from daemon.sources.urls import lowered
 from daemon.sources.webrtc import IceSettings, Peer, to_the_end
 
 FEED = "gallery"
@@ -88,7 +89,7 @@ class WhepConnection:
 
     def __init__(self, url: str, *, ice: IceSettings, token: str | None, stall_s: float = 10.0) -> None:
         try:
-            given = URL(url.removeprefix("whep+"))
+            given = URL(lowered(url).removeprefix("whep+"))
         except ValueError:
             given = URL()
         if given.scheme not in {"http", "https"} or not given.host:
@@ -191,7 +192,7 @@ class WhepConnection:
 
         Raises:
             LostError: The server is not reached, or not in time.
-            SourceError: What it says is too long.
+            SourceError: What it says is too long, or it cannot be asked.
         """
         headers = {hdrs.ACCEPT: _SDP}
         if sdp is not None:
@@ -215,6 +216,12 @@ class WhepConnection:
             raise LostError(msg) from error
         except aiohttp.ClientError as error:
             raise LostError(_unreached(url, error)) from error
+        except ValueError as error:  # also a UnicodeError
+            if self._authorization is not None and not self._authorization.isprintable():
+                msg = f"{shown(url)}: the token has a line break or another control character in it; set source.token"
+            else:
+                msg = f"{shown(url)}: the host can be no name, a part of it is empty or too long; check the address"
+            raise SourceError(msg) from error
 
 
 def shown(url: URL) -> str:
@@ -248,7 +255,7 @@ def _server_s(headers: Mapping[str, str]) -> float:
 def _date_s(text: str) -> float | None:
     try:
         return parsedate_to_datetime(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

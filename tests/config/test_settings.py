@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from config.errors import ConfigError
+from config.sections import secret
 from config.settings import Settings, find_config, load_settings
 
 DEFAULT = Path(__file__).parents[2] / "config" / "default.yaml"
@@ -129,3 +131,40 @@ def test_configuration_is_looked_for_in_two_places(tmp_path: Path) -> None:
     assert find_config(here, home) == home / "attuned" / "attuned.yaml"
     (here / "attuned.yaml").touch()
     assert find_config(here, home) == here / "attuned.yaml"
+
+
+def test_a_token_that_is_nothing_is_refused(tmp_path: Path) -> None:
+    """A variable that is set to nothing would open the daemon to everybody who sends nothing."""
+    for word in ("", "  ", " word"):
+        [found] = mistakes(written(tmp_path, f"http: {{host: 0.0.0.0, token: '{word}'}}\n"))
+        assert "http.token: is empty, or has blanks" in found
+    [found] = mistakes(written(tmp_path, "http: {host: 0.0.0.0}\n"))
+    assert "set http.token or http.token_file" in found
+
+
+def test_more_sessions_than_may_run_are_refused(tmp_path: Path) -> None:
+    """It is known before anything starts."""
+    sessions = "".join(f"  - {{name: n{i}, url: a.mp4, purpose: research}}\n" for i in range(3))
+    [found] = mistakes(written(tmp_path, f"limits: {{sessions: 2}}\nsessions:\n{sessions}"))
+    assert "3 are more than limits.sessions, 2" in found
+
+
+def test_two_tiles_of_one_participant_are_refused(tmp_path: Path) -> None:
+    """Nobody sits in two places."""
+    tile = "{rect: [0, 0, 9, 9], participant: p-00000001}"
+    [found] = mistakes(written(tmp_path, f"gallery: {{tiles: [{tile}, {tile}]}}\n"))
+    assert "every participant has one tile" in found
+
+
+def test_secrets_come_from_settings_or_files(tmp_path: Path) -> None:
+    """As set, else the first line of the file; a file that is missing or empty is one line."""
+    path = tmp_path / "word"
+    assert secret(None, None) is None
+    assert secret(SecretStr("set"), path) == "set"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        secret(None, path)
+    path.write_text("\n")
+    with pytest.raises(ConfigError, match="is empty"):
+        secret(None, path)
+    path.write_text("word \nmore\n")
+    assert secret(None, path) == "word"

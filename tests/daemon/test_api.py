@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from daemon.api import ROOT, SessionsApi
 from daemon.consent import ConsentGate
 from daemon.errors import SourceError
 from daemon.http import make_app
+from daemon.session import to_the_end
 from daemon.sessions import Entry, Sessions
 
 WORD = "s3cret"
@@ -33,6 +35,8 @@ class Quiet:
 
 async def play(entry: Entry) -> None:
     """Goes on until it is cancelled; one address fails, one ends at once."""
+    if "bug" in entry.plan.url:
+        raise ZeroDivisionError
     if "wrong" in entry.plan.url:
         error = SourceError(f"{entry.plan.url}: no such stream")
         raise error
@@ -44,13 +48,21 @@ async def play(entry: Entry) -> None:
         session.reason = "stopped"
         raise
     finally:
+        await to_the_end(asyncio.sleep(0.05))
         session.state = "ended"
 
 
 Scene = Callable[[ClientSession, Sessions], Awaitable[None]]
 
 
-def act(scene: Scene, *, token: str | None = None, limit: int = 3, keep: int = 2) -> tuple[list[Any], list[str]]:
+def act(
+    scene: Scene,
+    *,
+    token: str | None = None,
+    limit: int = 3,
+    keep: int = 2,
+    source: SourceSection | None = None,
+) -> tuple[list[Any], list[str]]:
     """Runs a scene against a server; returns what consent was told and which sessions were forgotten."""
     answers: list[Any] = []
     forgotten: list[str] = []
@@ -61,7 +73,7 @@ def act(scene: Scene, *, token: str | None = None, limit: int = 3, keep: int = 2
     async def main() -> None:
         sessions = Sessions(play, limit=limit, keep=keep, on_forget=forgotten.append)
         stop = asyncio.Event()
-        api = SessionsApi(sessions, source=SourceSection(), answer=answer)
+        api = SessionsApi(sessions, source=source or SourceSection(), answer=answer)
         app = make_app(CollectorRegistry(), list, routes=api.routes(), token=token)
         async with TestServer(app) as server, ClientSession(server.make_url("/")) as client:
             running = asyncio.create_task(sessions.run([], stay=True, stop=stop))
@@ -113,6 +125,71 @@ def test_a_session_that_fails_says_why() -> None:
     act(scene)
 
 
+def test_a_bug_in_one_session_leaves_the_others_alone() -> None:
+    """It has failed, with a reason that leads to the log, and whoever else is there stays."""
+
+    async def scene(client: ClientSession, _: Sessions) -> None:
+        await client.post(ROOT, json=GOOD | {"name": "good"})
+        await client.post(ROOT, json=GOOD | {"name": "bad", "url": "bug.mp4"})
+        await asyncio.sleep(0.05)
+        shown = (await told(await client.get(f"{ROOT}/bad")))[1]
+        assert (shown["state"], shown["reason"]) == ("failed", "internal error; the log says more")
+        assert (await told(await client.get(f"{ROOT}/good")))[1]["state"] == "live"
+
+    act(scene)
+
+
+def test_ending_a_session_twice_ends_it_once() -> None:
+    """Whoever asks again while it says goodbye does not break that off."""
+
+    async def scene(client: ClientSession, _: Sessions) -> None:
+        await client.post(ROOT, json=GOOD | {"name": "n"})
+        await asyncio.sleep(0.05)
+        ends = await asyncio.gather(*(client.delete(f"{ROOT}/n") for _ in range(6)))
+        assert [(await told(end))[1]["state"] for end in ends] == ["ended"] * 6
+        assert (await client.post(ROOT, json=GOOD | {"name": "n"})).status == 201
+
+    act(scene)
+
+
+def test_credentials_of_the_configuration_are_not_for_the_api() -> None:
+    """Whoever asks for a session names the server: it gets what was sent along, and nothing else."""
+    seen: list[SourceSection] = []
+
+    async def scene(client: ClientSession, sessions: Sessions) -> None:
+        await client.post(ROOT, json=GOOD | {"name": "n", "pin": "1234"})
+        seen.append(sessions.entries["n"].plan.source)
+
+    act(scene, source=SourceSection(password=WORD, token_file=Path("x"), display="bot"))
+    assert (seen[0].password, seen[0].token_file, seen[0].display) == (None, None, "bot")
+    assert seen[0].pin is not None
+
+
+def test_a_stranger_under_our_address_is_refused() -> None:
+    """A page that gave its own name our address cannot ask us; health is for everybody."""
+
+    async def scene(client: ClientSession, _: Sessions) -> None:
+        stranger = {"Host": "evil.example"}
+        assert (await client.get(ROOT, headers=stranger)).status == 421
+        assert (await client.get("/livez", headers=stranger)).status == 200
+        for name in ("localhost:8765", "127.0.0.1", "[::1]:80", "[::1]"):
+            assert (await client.get(ROOT, headers={"Host": name})).status == 200
+
+    act(scene)
+
+
+def test_a_bug_in_a_request_is_told_as_json() -> None:
+    """A status of 500 and one line, no page of somebody else's making."""
+
+    async def scene(client: ClientSession, sessions: Sessions) -> None:
+        sessions.entries["x"] = None
+        status, answer = await told(await client.get(ROOT))
+        del sessions.entries["x"]
+        assert (status, answer) == (500, {"error": "internal error; the log says more"})
+
+    act(scene)
+
+
 @pytest.mark.parametrize(
     ("body", "part"),
     [
@@ -126,6 +203,8 @@ def test_a_session_that_fails_says_why() -> None:
         (GOOD | {"name": "a b"}, "name: "),
         (GOOD | {"typo": 1}, "typo: "),
         (GOOD | {"url": "zoom://x"}, "zoom:// is no kind of source"),
+        (GOOD | {"url": "a\0b.mp4"}, "url: "),
+        (GOOD | {"url": "ftp://x", "consent": "declared"}, "ftp:// is no kind of source"),
         ([], "expected an object"),
     ],
 )
@@ -149,6 +228,11 @@ def test_only_json_is_taken() -> None:
         assert plain.status == 415
         broken = await client.post(ROOT, data="{", headers={"Content-Type": "application/json"})
         assert (broken.status, "not JSON" in (await broken.json())["error"]) == (400, True)
+        for text in ("9" * 5000, '{"url": NaN}'):
+            odd = await client.post(ROOT, data=text, headers={"Content-Type": "application/json"})
+            assert odd.status == 400
+        foreign = await client.post(ROOT, data="{}", headers={"Content-Type": "application/json; charset=foo"})
+        assert foreign.status == 400
         large = await client.post(ROOT, json=GOOD | {"url": "x" * 100_000})
         assert large.status == 413
 
@@ -166,7 +250,7 @@ def test_sessions_are_bounded_and_forgotten() -> None:
             await client.delete(f"{ROOT}/n{number}")
         for number in range(4):
             await client.post(ROOT, json=GOOD | {"name": f"m{number}", "url": "short.mp4"})
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
         assert len(sessions.entries) <= 3
 
     _, forgotten = act(scene)
@@ -185,7 +269,8 @@ def test_who_is_there_and_what_they_agreed_to() -> None:
         assert len(people) == 2
         where = f"{ROOT}/n/participants/p-00000001/consent"
         assert (await client.put(where, json={"state": "granted"})).status == 200
-        assert (await client.put(where, json={"state": "perhaps"})).status == 400
+        for state in ("perhaps", [], {}, None):
+            assert (await client.put(where, json={"state": state})).status == 400
         assert (await client.put(f"{ROOT}/n/participants/p-9/consent", json={"state": "granted"})).status == 404
         assert (await client.get(f"{ROOT}/x/participants")).status == 404
         assert (await client.patch(f"{ROOT}/n")).status == 405

@@ -1,6 +1,6 @@
 """Who may be looked at."""
 
-from daemon.consent import ConsentGate
+from daemon.consent import Answers, ConsentGate
 from pipeline.identity import Seat
 
 
@@ -60,7 +60,51 @@ def test_consent_lapses_where_identity_is_assumed() -> None:
 
 def test_who_is_assumed_is_not_known_to_be_no_denier() -> None:
     """Beside somebody who denied, only who has been recognised all along counts as somebody else."""
-    gate = ConsentGate("declared", {"a": False, "b": True})
+    gate = ConsentGate("declared", {"b": True})
+    gate.set("a", granted=False)
     assert gate.readable([seat("a"), seat("b"), seat("c")]) == {"b", "c"}
     assert gate.lapse([seat("b", assumed=1), seat("c", assumed=1)]) == []
     assert gate.readable([seat("b", assumed=1), seat("c", assumed=1)]) == frozenset()
+
+
+def test_a_denial_of_an_earlier_session_stands() -> None:
+    """Who denied before is not read, and the others are, whether or not that one is there today."""
+    gate = ConsentGate("declared", {"a": False})
+    assert gate.readable([seat("a"), seat("b")]) == {"b"}
+    assert gate.readable([seat("b"), seat("n")]) == {"b", "n"}
+
+
+def test_who_leaves_a_room_is_asked_again() -> None:
+    """Ids of a room can be taken by others: an agreement ends with leaving, a denial does not."""
+    gate = ConsentGate("required", {"a": True, "b": False})
+    assert gate.left(["a", "b", "c"]) == ["a"]
+    assert [gate.state(who) for who in "abc"] == ["required", "denied", "required"]
+    assert ConsentGate("declared", {"a": True}).left(["a"]) == []
+
+
+def test_denials_outlive_sessions_and_agreements_do_not() -> None:
+    """Of what was said before or during a session, the next one of that name knows the denials."""
+    answers = Answers(10)
+    answers.note("s", "a", granted=False, for_next=True)
+    answers.note("s", "b", granted=True, for_next=True)
+    assert answers.take("s") == {"a": False, "b": True}
+    assert answers.take("s") == {"a": False}
+    answers.note("s", "a", granted=True, for_next=False)
+    answers.note("s", "c", granted=False, for_next=False)
+    answers.note("s", "c", granted=True, for_next=True)
+    assert answers.take("s") == {"c": True}
+    assert answers.take("s") == {}
+    answers.note("s", "d", granted=True, for_next=False)
+    assert answers.take("s") == {}
+
+
+def test_too_many_answers_fail_closed() -> None:
+    """Agreements that find no room are lost; a denial that finds none makes every later session ask."""
+    answers = Answers(1)
+    answers.note("s", "a", granted=False, for_next=True)
+    answers.note("s", "b", granted=True, for_next=True)
+    assert not answers.is_full
+    answers.note("t", "b", granted=False, for_next=True)
+    assert answers.is_full
+    answers.note("s", "a", granted=True, for_next=True)
+    assert answers.take("s") == {"a": True}

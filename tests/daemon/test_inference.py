@@ -67,7 +67,8 @@ def read(pixel: PixelModel, tiles: list[Tile]) -> list[FaceReading]:
         async with FaceReader(
             open_tracker=Tracker, pixel=pixel, landmark=landmark, workers=2, observe=lambda stage, seconds: None
         ) as reader:
-            return await reader.read("s", 0.0, tiles)
+            readings, _ = await reader.read("s", 0.0, tiles)
+            return readings
 
     return run(main())
 
