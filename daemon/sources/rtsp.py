@@ -222,12 +222,12 @@ class RtspConnection:
         except OSError as error:
             msg = f"{address.shown}: cannot be reached ({_said(error)}); check host and port, and that it runs"
             raise LostError(msg) from error
-        if said is not None and said != b"RTSP/":
+        if said != b"RTSP/":
             msg = f"{address.shown}: does not answer as an RTSP server does; check the port"
             raise LostError(msg)
 
-    async def _greeting(self, trust: ssl.SSLContext | None) -> bytes | None:
-        """The first bytes of the answer to what FFmpeg asks first; None where the connection then broke.
+    async def _greeting(self, trust: ssl.SSLContext | None) -> bytes:
+        """The first bytes of the answer to what FFmpeg asks first.
 
         Raises:
             OSError, UnicodeError: There is no connection.
@@ -241,7 +241,7 @@ class RtspConnection:
         except asyncio.IncompleteReadError as error:
             return error.partial
         except ConnectionError:
-            return None
+            return b""
         finally:
             writer.transport.abort()
 

@@ -60,7 +60,7 @@ def kind_of(url: str) -> Kind:
             msg = f"{shown(url)}: is no address; write {scheme}://host:port/…, and secrets into source.*"
             raise SourceError(msg) from None
         if port == 0:
-            msg = f"{scheme.lower()}://…: has port 0, at which nobody can be; write {scheme.lower()}://host:port/…"
+            msg = f"{shown(url)}: has port 0; write {scheme}://host:port/…"
             raise SourceError(msg)
         if not host:
             msg = f"{shown(url)}: has no host; write {scheme}://host:port/…"

@@ -388,3 +388,103 @@ def test_over_websockets_all_comes_by_one_connection(monkeypatch: pytest.MonkeyP
         {None: "closed the connection", "[]": "broke off (not an object)"}.get(last, "forgotten the session")
     )
     assert asked[:4] == ["create", "attach", "message", "message"]
+
+
+def test_the_scheme_may_be_in_upper_case() -> None:
+    """It is the same address."""
+    bot = JanusConnection("JANUS+HTTP://H/janus?room=A", ice=ICE, pseudonym=RoomPseudonyms(b"k", "r", {}))
+    assert bot._address == Address("http://H/janus", "A", None, None, None, None)
+
+
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_a_host_that_can_be_no_name_is_refused(scheme: str, host: str) -> None:
+    """Python cannot even ask for it; that says nothing of the API."""
+
+    async def main() -> None:
+        with pytest.raises(SourceError, match=r"the host can be no name, .* check the address$"):
+            await JanusSession(f"{scheme}://{host}/janus").__aenter__()
+
+    run(main())
+
+
+@asynccontextmanager
+async def behind_a_proxy(*answers: object) -> AsyncIterator[str]:
+    """The API of a server that gives these answers, the last for ever; a number is a proxy's page instead."""
+    left = list(answers)
+
+    async def answer(request: web.Request) -> web.Response:
+        said = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(said, int):
+            return web.Response(status=said, text="<html><h1>oh</h1></html>", content_type="text/html")
+        return web.Response(text=json.dumps(said), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/janus"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_proxy_without_its_server_is_in_trouble(scheme: str, status: int) -> None:
+    """While Janus starts again, nginx answers for it; that is tried again."""
+
+    async def main() -> None:
+        async with behind_a_proxy(status) as url:
+            with pytest.raises(LostError, match=rf"the server is in trouble \({status}\)$"):
+                await JanusSession(url.replace("http", scheme, 1)).__aenter__()
+
+    run(main())
+
+
+MADE = {"janus": "success", "data": {"id": 2}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (502, r"the server is in trouble \(502\)"),
+        (404, r"broke off \(not JSON\)"),
+        ([], r"broke off \(not an object\)"),
+    ],
+)
+def test_nonsense_in_a_session_is_a_loss(answer: object, message: str) -> None:
+    """It was a Janus server a moment ago; the goodbyes, which get the same answer, raise nothing."""
+
+    async def main() -> None:
+        async with behind_a_proxy(MADE, answer) as url, JanusSession(url) as session:
+            with pytest.raises(LostError, match=message):
+                await session.attach()
+            with pytest.raises(LostError, match=message):
+                await session.listen() if answer != [] else await session.attach()
+            await session.detach(2)
+
+    run(main())
+
+
+@pytest.mark.parametrize("data", [None, {}, {"id": "x"}, {"id": float("inf")}])
+def test_a_server_that_names_no_id_is_told_so(data: object) -> None:
+    """At first it is none of Janus's, later it is lost."""
+    said = {"janus": "success", "data": data}
+
+    async def main() -> None:
+        async with behind_a_proxy(said) as url:
+            with pytest.raises(SourceError, match="this is no Janus server's API"):
+                await JanusSession(url).__aenter__()
+
+    run(main())
+    error = fails(lambda message: said if message["request"] == "attach" else {})
+    assert isinstance(error, LostError)
+    assert str(error).endswith("broke off (no id)")
+
+
+def test_json_without_end_is_no_janus() -> None:
+    """Python gives up reading what is nested too deep."""
+    with pytest.raises(janus_api._NonsenseError, match="not JSON"):
+        janus_api._read("[" * 100_000)

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import av
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 from videos import run
 
 from daemon.errors import LostError, SourceError
@@ -188,6 +189,43 @@ def test_an_empty_room_waits() -> None:
     full = [item for item in items if isinstance(item, Moment) and item.frames]
     assert (full[0].feeds, [frame.source_id for frame in full[0].frames]) == (("p-1", "p-2"), ["p-2"])
     assert source.n_undecoded == 1
+
+
+def test_a_gallery_that_nobody_publishes_waits() -> None:
+    """An encoder that leaves in good order is no loss, but nothing is live any more; one that stands still is there."""
+
+    async def publishes(feeds: Feeds) -> str:
+        feeds.connected()
+        for _ in range(2):
+            feeds.open("gallery")
+            feeds.put("gallery", picture(9))
+            await asyncio.sleep(0.2)
+            feeds.close("gallery")
+            await asyncio.sleep(0.2)
+        return "over"
+
+    items = run(collect(LiveSource(Scripted(publishes), rate_hz=20, give_up_s=None), lambda items: False))
+    assert states(items) == ["live", "waiting", "live", "waiting"]
+
+
+def test_a_source_that_shows_nothing_is_logged_once() -> None:
+    """It lets us in and stalls, again and again; that is said once until it was live, and then again."""
+
+    async def stalls(feeds: Feeds) -> str:
+        feeds.connected()
+        feeds.open("gallery")
+        await asyncio.sleep(0.15)
+        error = LostError("no picture came")
+        raise error
+
+    lost: list[int] = []
+    connection = Scripted(stalls, stalls, stalls, shows, stalls, stalls, shows_and_ends)
+    source = LiveSource(connection, rate_hz=20, give_up_s=None, on_reconnect=lambda: lost.append(1))
+    with capture_logs() as logs:
+        items = run(collect(source, lambda items: False))
+    assert [entry["event"] for entry in logs] == ["source lost", "source recovered"] * 2
+    assert states(items).count("live") == 2
+    assert len(lost) == 6
 
 
 def test_a_picture_is_shown_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

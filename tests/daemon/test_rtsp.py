@@ -4,7 +4,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -75,8 +75,14 @@ def test_every_password_comes_through(user: str, secret: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        *("http://camera/live", "rtsp:///live", "rtsp://", "live", "rtsp://camera:99999/", "rtsp://anna:p#w@camera/"),
-        *("rtsp://[camera/", "rtsp://camera/a b", "rtsp://camera/a\r\nB: c", "rtsp://anna:pw/x@camera/"),
+        *("http://camera/live", "rtsp:///live", "rtsp://", "live", "rtsp://camera:99999/", "rtsp://camera:0/"),
+        *(
+            "rtsp://anna:p#w@camera/",
+            "rtsp://[camera/",
+            "rtsp://camera/a b",
+            "rtsp://camera/a\r\nB: c",
+            "rtsp://anna:pw/x@camera/",
+        ),
     ],
 )
 def test_what_is_no_address_is_refused_without_showing_it(url: str) -> None:
@@ -311,5 +317,111 @@ def test_a_server_that_does_not_let_us_in_is_given_up_in_time() -> None:
         async with listening(None) as url:
             with pytest.raises(LostError, match=r"no answer within 0\.3 s"):
                 await RtspConnection(url, open_timeout_s=0.3).run(Feeds())
+
+    run(main())
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, ".example.org"])
+def test_a_host_that_can_be_no_name_is_refused(host: str) -> None:
+    """Python cannot even ask for it."""
+    with pytest.raises(SourceError, match="the host can be no name, a part of it is empty or too long") as raised:
+        run(RtspConnection(f"rtsp://anna:pw@{host}/x").run(Feeds()))
+    assert "pw" not in str(raised.value)
+
+
+@asynccontextmanager
+async def answering(says: bytes | None, asked: list[bytes], *, aborts: bool = False) -> AsyncIterator[str]:
+    """The address, as of rtsp, of a server that answers every connection's first request so, or not at all."""
+    came: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(writer)
+        with suppress(asyncio.IncompleteReadError, OSError):
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            if aborts:
+                writer.transport.abort()
+            elif says is not None:
+                writer.write(says)
+                writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        try:
+            yield f"rtsp://anna:pw@127.0.0.1:{server.sockets[0].getsockname()[1]}/x?a=b"
+        finally:
+            for writer in came:
+                writer.transport.abort()
+
+
+def test_a_silent_server_can_be_left_at_once() -> None:
+    """It accepts and says nothing; FFmpeg, which cannot be cancelled while it opens, never meets it."""
+
+    async def main() -> float:
+        asked: list[bytes] = []
+        async with answering(None, asked) as url:
+            loop = asyncio.get_running_loop()
+            task = asyncio.create_task(RtspConnection(url, open_timeout_s=5.0).run(Feeds()))
+            while not asked:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            began_s = loop.time()
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled()
+            return loop.time() - began_s
+
+    assert run(main()) < 1
+
+
+def test_a_silent_server_is_given_up_in_time() -> None:
+    """It is asked once, without the password."""
+
+    async def main() -> list[bytes]:
+        asked: list[bytes] = []
+        async with answering(None, asked) as url:
+            with pytest.raises(LostError, match=r"no answer within 0\.3 s; check host and port"):
+                await RtspConnection(url, open_timeout_s=0.3).run(Feeds())
+        place = url.replace("anna:pw@", "")
+        assert asked == [f"OPTIONS {place} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: attuned\r\n\r\n".encode()]
+        return asked
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("says", "aborts"), [(b"", False), (b"", True), (b"RT", False), (b"HTTP/1.1 400 Bad Request\r\n\r\n", False)]
+)
+def test_who_is_no_rtsp_server_is_told_so(says: bytes, aborts: bool) -> None:  # noqa: FBT001
+    """Such as a web server, or one that hangs up; FFmpeg does not come."""
+
+    async def main() -> None:
+        asked: list[bytes] = []
+        async with answering(says, asked, aborts=aborts) as url:
+            with pytest.raises(LostError, match="does not answer as an RTSP server does; check the port"):
+                await RtspConnection(url).run(Feeds())
+        assert len(asked) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"401 Unauthorized", b"405 Method Not Allowed"])
+def test_whatever_an_rtsp_server_answers_ffmpeg_goes_on(status: bytes) -> None:
+    """It knows what the answer means."""
+
+    async def main() -> list[bytes]:
+        asked: list[bytes] = []
+        async with answering(b"RTSP/1.0 " + status + b"\r\nCSeq: 1\r\n\r\n", asked) as url:
+            with pytest.raises((LostError, SourceError)):
+                await RtspConnection(url, open_timeout_s=1.0).run(Feeds())
+        return asked
+
+    assert len(run(main())) > 1
+
+
+def test_without_verification_the_greeting_is_left_to_ffmpeg_where_tls_fails() -> None:
+    """Old cameras speak TLS as FFmpeg still does and Python no longer."""
+
+    async def main() -> None:
+        async with listening(b"RTSP/1.0 400 Bad Request\r\n\r\n") as url:
+            await RtspConnection(url, verify=False, open_timeout_s=1.0)._knock()
 
     run(main())

@@ -8,7 +8,7 @@ import pytest
 from daemon.errors import SourceError, UnusableInputError
 from daemon.secret import RoomPseudonyms, node_secret
 from daemon.sources.opening import open_recording
-from daemon.sources.urls import kind_of, shown
+from daemon.sources.urls import kind_of, lowered, path_of, shown
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,10 @@ from daemon.sources.urls import kind_of, shown
         ("whep+https://host/whep/a", "whep"),
         ("janus+http://127.0.0.1:8088/janus?room=1234", "janus"),
         ("whip://", "whip"),
+        ("WHIP://", "whip"),
+        ("WHEP+HTTP://host/whep/a", "whep"),
+        ("JANUS+HTTP://127.0.0.1:8088/janus?room=1234", "janus"),
+        ("FILE:///data/a.mp4", "file"),
     ],
 )
 def test_the_scheme_says_what_it_is(url: str, kind: str) -> None:
@@ -36,6 +40,8 @@ def test_the_scheme_says_what_it_is(url: str, kind: str) -> None:
         ("zoom://123", "zoom:// is no kind of source"),
         ("rtsp:///x", "has no host"),
         ("rtsp://host:99999/x", "is no address"),
+        ("rtsp://maud:secret@host:0/x", "rtsp://…: has port 0; write rtsp://host:port/"),
+        ("whep+http://maud:secret@host:0/x", "whep+http://host:0/x: has port 0"),
         ("whep+https://[::1/x", "is no address"),
     ],
 )
@@ -44,6 +50,37 @@ def test_what_is_no_address_is_said(url: str, part: str) -> None:
     with pytest.raises(SourceError, match=part.replace("[", r"\[")) as caught:
         kind_of(url)
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("JANUS+HTTP://Host/Janus?room=A", "janus+http://Host/Janus?room=A"),
+        ("RTSP://Host/A", "rtsp://Host/A"),
+        ("Meeting.MP4", "Meeting.MP4"),
+        ("Odd Name://X", "Odd Name://X"),
+    ],
+)
+def test_schemes_are_the_same_in_any_case(url: str, expected: str) -> None:
+    """And nothing else of an address is."""
+    assert lowered(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("a.mp4", "a.mp4"),
+        ("localhost/a.mp4", "localhost/a.mp4"),
+        ("file:///data/a.mp4", "/data/a.mp4"),
+        ("file://localhost/data/a.mp4", "/data/a.mp4"),
+        ("FILE://LocalHost/data/a.mp4", "/data/a.mp4"),
+        ("file://a.mp4", "a.mp4"),
+    ],
+)
+def test_files_are_found_by_address(url: str, path: str) -> None:
+    """With this host, with none, or as a path."""
+    assert path_of(url) == Path(path)
 
 
 def test_a_live_call_is_no_recording() -> None:
@@ -60,6 +97,8 @@ def test_a_live_call_is_no_recording() -> None:
         ("janus+http://h:8088/janus?room=1&pin=9&token=t", "janus+http://h:8088/janus?room=1"),
         ("whep+https://h/x?Token=t#frag", "whep+https://h/x"),
         ("rtsp://[::1/maud:secret@x", "rtsp://…"),
+        ("JANUS+HTTP://h/janus?room=1&pin=9", "janus+http://h/janus?room=1"),
+        ("WHEP+HTTPS://maud:secret@h/x", "whep+https://h/x"),
         ("meeting.mp4", "meeting.mp4"),
     ],
 )

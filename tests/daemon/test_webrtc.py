@@ -417,6 +417,9 @@ def test_candidates_may_follow_the_offer(clip: Clip) -> None:
     [
         (IceSettings(stun="stuns:example.org"), "webrtc.stun: cannot be used"),
         (IceSettings(stun="example.org"), "webrtc.stun: cannot be used"),
+        (IceSettings(stun="stun:127.0.0.1:99999"), "webrtc.stun: cannot be used; write it as stun:host:port"),
+        (IceSettings(stun="stun:127.0.0.1:0"), "webrtc.stun: cannot be used"),
+        (IceSettings(turn="turn:127.0.0.1:65536"), "webrtc.turn: cannot be used"),
         (IceSettings(turn="turn:example.org?transport=sctp"), "webrtc.turn: cannot be used"),
     ],
 )
@@ -429,9 +432,9 @@ def test_servers_that_would_be_passed_over_are_refused(settings: IceSettings, me
 def test_no_server_is_asked_by_default() -> None:
     """A public one would be asked by aiortc where it is not given a list."""
     assert IceSettings().servers() == []
-    known = IceSettings(stun="stun:a.example:1", turn="turn:b.example", turn_username="u", turn_password="p")  # noqa: S106
+    known = IceSettings(stun="stun:a.example:65535", turn="turn:b.example", turn_username="u", turn_password="p")  # noqa: S106
     assert [(server.urls, server.username, server.credential) for server in known.servers()] == [
-        ("stun:a.example:1", None, None),
+        ("stun:a.example:65535", None, None),
         ("turn:b.example", "u", "p"),
     ]
 

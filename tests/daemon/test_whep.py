@@ -487,3 +487,44 @@ def test_a_date_is_compared_to_the_servers_clock() -> None:
     headers = {"Retry-After": "Wed, 21 Oct 2015 07:28:30 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}
     assert retry_after_s(headers) == 30
     assert retry_after_s({"Retry-After": stamp(seconds=20)}) == pytest.approx(20, abs=1.5)
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_a_host_that_can_be_no_name_is_refused(host: str, token: str | None) -> None:
+    """Python cannot even ask for it."""
+    with pytest.raises(SourceError, match="the host can be no name") as caught:
+        run(WhepConnection(f"whep+http://{host}/x?key=hidden", ice=ICE, token=token).run(Feeds()))
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_token_that_cannot_be_sent_is_refused(clip: Clip) -> None:
+    """A line break in it would begin another header; it is not shown."""
+
+    async def main() -> None:
+        async with whep_server(clip) as server:
+            with pytest.raises(SourceError, match="the token has a line break .* set source.token") as caught:
+                await player(server, token=f"{TOKEN}\r\nX: y").run(Feeds())
+            assert not server.requests
+        assert TOKEN not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    run(main())
+
+
+def test_a_date_beyond_all_dates_is_none() -> None:
+    """Its offset does not fit a C integer, which is an OverflowError of the parser's."""
+    assert retry_after_s({"Retry-After": "Mon, 01 Jan 2020 00:00:00 +99999999999999"}) == 0
+
+
+def test_the_scheme_may_be_in_upper_case(clip: Clip) -> None:
+    """It is the same address."""
+
+    async def main() -> None:
+        async with whep_server(clip) as server:
+            url = server.url.replace("http://", "WHEP+HTTP://")
+            async with playing(WhepConnection(f"{url}/whep", ice=ICE, token=None)):
+                pass
+            assert server.methods == ["POST", "DELETE"]
+
+    run(main())
