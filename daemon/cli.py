@@ -153,9 +153,9 @@ def demo(
     run_async(run_demo(settings_from(config), seconds))
 
 
-def refuse_same_names(videos: list[Path]) -> None:
+def refuse_same_names(videos: list[str]) -> None:
     """Each of several videos gets a folder of its name."""
-    names = [video.stem for video in videos]
+    names = [Path(video).stem for video in videos]
     shared = sorted({name for name in names if names.count(name) > 1})
     if shared:
         msg = f"videos of the same name would share a folder: {', '.join(shared)}"
@@ -165,9 +165,7 @@ def refuse_same_names(videos: list[Path]) -> None:
 @app.command()
 @one_line_errors
 def analyze(
-    videos: Annotated[
-        list[Path], typer.Argument(help="Recordings; any container and codec that FFmpeg reads.", readable=False)
-    ],
+    videos: Annotated[list[str], typer.Argument(help="Recordings; any container and codec that FFmpeg reads.")],
     out: Annotated[
         Path, typer.Option(help="Folder for the outputs; several videos get a folder each.", readable=False)
     ],
@@ -194,7 +192,7 @@ def analyze(
         msg = "--consent required: nobody in a recording can agree any more; `declared` says that everybody did"
         raise UnusableInputError(msg)
     refuse_same_names(videos)
-    recordings = [open_recording(str(video)) for video in videos]
+    recordings = [open_recording(video) for video in videos]
     models = models_of(settings)
     # Nothing of an earlier run is touched before all that is needed for this one is known to be good.
     work = [(recording, out if len(videos) == 1 else out / recording.path.stem) for recording in recordings]

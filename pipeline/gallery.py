@@ -302,14 +302,18 @@ class GallerySplitter:
             self._await(image, tiles, found, time_s, sure=sure)
 
     def _cuts_a_face(self, wall: Wall, time_s: float) -> bool:
-        """Whether a tile ends in the middle of a face that was seen of late: then the tiles are none."""
+        """Whether tiles end in the middle of most faces that were seen of late: then they are none.
+
+        One face alone may hang over: the detector's box of somebody close to the camera is wider than the tile.
+        """
         since = time_s - FACES_FOR_S if self._now.settled else time_s
         if self._faces is None or self._faces_s < since:
             return False
         boxes = [*wall.tiles, *([wall.main] if wall.main else [])]
         whole = (0, 0, self._size[1], self._size[0])
-        shares = ([covered(face, [box]) for box in boxes] for face in faces_in(whole, self._faces))
-        return any(FACE_CUT < max(share) < 1 - FACE_CUT for share in shares)
+        shares = [max(covered(face, [box]) for box in boxes) for face in faces_in(whole, self._faces)]
+        n_cut = sum(FACE_CUT < share < 1 - FACE_CUT for share in shares)
+        return 2 * n_cut > sum(share > FACE_CUT for share in shares)
 
     def _find(self, lines: Lines, *, known: bool) -> tuple[Wall, Search] | None:
         """The best explanation: on the known page, over time, while that does; else on any."""

@@ -57,6 +57,9 @@ class IdentitySettings:
 
     present: concordance from which on somebody who was just here is found again.
     absent: the same for somebody who left before: their room may be somebody else's by now.
+    flip: where people look like anybody of before no better than this in the median, it is another page of people: among
+        34 strangers the best match is 0.75 by chance.
+    flip_accept, flip_sure: `present` and `sure` then.
     sure: concordance from which on a match may be certain.
     margin: by how much a certain match is better than any other of that tile and of that person.
     place: what being where it was adds to the concordance of a match.
@@ -77,6 +80,9 @@ class IdentitySettings:
     sure: float = 0.7
     margin: float = 0.08
     place: float = 0.05
+    flip: float = 0.85
+    flip_accept: float = 0.8
+    flip_sure: float = 0.92
     jump: float = 0.3
     swap: float = 0.75
     gain: float = 0.2
@@ -353,7 +359,7 @@ class TileIdentity:
             return
         alike = compare(looks.take(rows), [person.known_by() for person in people], same_camera)
         held = np.array([[doubted.get(person.name) == i for person in people] for i in rows])
-        wanted, clear = matched(alike, settings.gain * held, self._accept(people), settings.sure, settings.margin)
+        wanted, clear = matched(alike, settings.gain * held, self._accept(people), self._sure(), settings.margin)
         taken = {k: int(j) for k, j in enumerate(wanted) if j >= 0}
         for k, i in enumerate(rows):
             place = self._places[i]
@@ -384,8 +390,8 @@ class TileIdentity:
         self._places = []
         for i, box in enumerate(boxes):
             who, sure = found.get(i) or (self._newcomer(), False)
-            # Who comes where nobody was before is new beyond doubt.
-            certain = sure or not people
+            # Who comes where nobody was before is new beyond doubt; a doubt that is not over is not dropped.
+            certain = (sure and who.name not in since) or not people
             self._places.append(_Place(who, box, None if certain else since.get(who.name, time_s), looks.take([i])))
 
     def _find(
@@ -403,9 +409,9 @@ class TileIdentity:
         prior = np.zeros_like(alike)
         prior[:, :n] = settings.place * _nearness(boxes, [person.box for person in people[:n]])
         # Where hardly anybody looks as before, these are other people: another page of a large call.
-        self._flipped = bool(np.median(np.sort(alike.max(axis=1))[-n:]) < settings.sure)
+        self._flipped = bool(np.median(np.sort(alike.max(axis=1))[-n:]) < settings.flip)
         accept = self._accept(people)
-        wanted, clear = matched(alike[:, :n], prior[:, :n], accept[:n], settings.sure, margin[:, :n])
+        wanted, clear = matched(alike[:, :n], prior[:, :n], accept[:n], self._sure(), margin[:, :n])
         found = {int(i): (people[wanted[i]], True) for i in np.flatnonzero(clear)}
         # The others may be among those who left earlier, or look as they did earlier.
         rows = [i for i in range(len(boxes)) if i not in found]
@@ -415,7 +421,7 @@ class TileIdentity:
             part = np.ix_(rows, columns)
             again = compare(looks.take(rows), [people[j].known_by() for j in columns], same_camera)
             wanted, clear = matched(
-                np.maximum(again, alike[part]), prior[part], accept[columns], settings.sure, margin[part]
+                np.maximum(again, alike[part]), prior[part], accept[columns], self._sure(), margin[part]
             )
             found |= {rows[k]: (people[columns[wanted[k]]], bool(clear[k])) for k in np.flatnonzero(wanted >= 0)}
         return found | self._left_over(boxes, found)
@@ -441,11 +447,16 @@ class TileIdentity:
                 left |= dict.fromkeys(at[:1], (place.person, False))
         return left
 
+    def _sure(self) -> float:
+        """Concordance from which on a match may be certain."""
+        return self._settings.flip_sure if self._flipped else self._settings.sure
+
     def _accept(self, people: list[_Person]) -> F64:
         """(people,) concordance from which on each of them is found."""
         settings = self._settings
-        present = settings.sure if self._flipped else settings.present
-        return np.array([present if person.name in self._lately else settings.absent for person in people])
+        present = settings.flip_accept if self._flipped else settings.present
+        absent = max(settings.absent, present)
+        return np.array([present if person.name in self._lately else absent for person in people])
 
     def _seat(self, index: int, person: _Person, since_s: float | None) -> None:
         """Another person sits in that tile."""

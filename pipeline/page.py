@@ -110,7 +110,7 @@ def _units(length: int) -> F64:
     return np.linspace(-1.0, 1.0, length)
 
 
-def find_pages(lines: Lines, *, limit: int = 5) -> list[Page]:
+def find_pages(lines: Lines, *, limit: int = 8) -> list[Page]:
     """The likeliest pages of a picture, best first: colours that fill whole lines; none in pictures below 32 px."""
     if min(lines.size) < SMALLEST:
         return []

@@ -18,6 +18,10 @@ ACCENT_SPREAD: Final = 60
 """Coloured points are the border around who speaks."""
 SHOCK: Final = 14.0
 """Mean change of a picture without gutters, in levels, that calls for a search."""
+SIDE_POINTS: Final = 5
+"""A side of a tile with so many points on the page"""
+SIDE_GONE: Final = 0.6
+"""is gone where this share of them is no longer page: of a row that gets shorter only one gutter vanishes."""
 CELL_POINTS: Final = 7
 """A tile is looked at in so many rows and columns."""
 LINE_POINTS: Final = 6
@@ -48,14 +52,18 @@ class Probe:
         height, width = image.shape[:2]
         self._thumbnail = thumbnail(image)[..., 1].astype(np.int16)
         points: list[tuple[int, int]] = []
+        sides: list[int] = []
         cells: list[tuple[int, int]] = []
         inside = np.zeros((height, width), dtype=np.bool_)
         for x0, y0, x1, y1 in tiles:
             inside[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = True
             xs = np.linspace(x0 + 4, x1 - 5, CELL_POINTS + 2).astype(int).tolist()
             ys = np.linspace(y0 + 4, y1 - 5, CELL_POINTS + 2).astype(int).tolist()
-            points += [(y, x) for x in xs for y in (y0 - 2, y1 + 1) if 0 <= y < height]
-            points += [(y, x) for y in ys for x in (x0 - 2, x1 + 1) if 0 <= x < width]
+            around = [[(y, x) for x in xs] for y in (y0 - 2, y1 + 1)] + [[(y, x) for y in ys] for x in (x0 - 2, x1 + 1)]
+            for side in around:
+                inner = [(y, x) for y, x in side if 0 <= y < height and 0 <= x < width]
+                sides += [sides[-1] + 1 if sides else 0] * len(inner)
+                points += inner
             cells += [(y, x) for y in ys[1:-1] for x in xs[1:-1]]
         step = max(2, max(height, width) // LINE_STEPS)
         lines: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
@@ -66,8 +74,11 @@ class Probe:
             lines.append((np.tile(ys_of, len(across)), np.repeat(across, LINE_POINTS)))
         free = [(y, x) for y in range(4, height, max(1, height // 24)) for x in range(4, width, max(1, width // 40))]
         self._page = mask.page if mask is not None else None
-        self._gutters = self._keep(image, points)
-        self._free = self._keep(image, [(y, x) for y, x in free if not inside[y, x]])
+        kept = self._is_page(image, points)
+        self._gutters = np.array(points, dtype=np.intp).reshape(-1, 2)[kept]
+        self._sides = np.array(sides, dtype=np.intp)[kept]
+        outside = [(y, x) for y, x in free if not inside[y, x]]
+        self._free = np.array(outside, dtype=np.intp).reshape(-1, 2)[self._is_page(image, outside)]
         self._cells = np.array(cells, dtype=np.intp).reshape(-1, 2)
         self._empty = self._emptiness(image)
         self._lines = np.concatenate([np.stack(line, axis=1) for line in lines]) if lines else self._cells[:0]
@@ -84,9 +95,12 @@ class Probe:
             change = float(np.abs(now - self._thumbnail).mean())
             self._thumbnail = now
             return change < SHOCK
-        for points in (self._gutters, self._free):
-            if len(points) and _off(self._page, image, points, accents=True).mean() > 1 - FITS:
-                return False
+        off = _off(self._page, image, self._gutters, accents=True)
+        n = np.bincount(self._sides)
+        if off.mean() > 1 - FITS or ((n >= SIDE_POINTS) & (np.bincount(self._sides, off) >= SIDE_GONE * n)).any():
+            return False
+        if len(self._free) and _off(self._page, image, self._free, accents=True).mean() > 1 - FITS:
+            return False
         return not ((self._emptiness(image) & ~self._empty).any() or self._is_cut(image))
 
     def _is_cut(self, image: U8) -> bool:
@@ -102,10 +116,12 @@ class Probe:
                 return True
         return False
 
-    def _keep(self, image: U8, points: list[tuple[int, int]]) -> NDArray[np.intp]:
-        """The points that are page in this picture."""
-        kept = np.array(points, dtype=np.intp).reshape(-1, 2)
-        return kept if self._page is None else kept[~_off(self._page, image, kept, accents=False)]
+    def _is_page(self, image: U8, points: list[tuple[int, int]]) -> NDArray[np.bool_]:
+        """Which points are page in this picture; all where no page is known."""
+        places = np.array(points, dtype=np.intp).reshape(-1, 2)
+        if self._page is None:
+            return np.ones(len(places), dtype=np.bool_)
+        return ~_off(self._page, image, places, accents=False)
 
     def _emptiness(self, image: U8) -> NDArray[np.bool_]:
         """Which tiles are nothing but page."""

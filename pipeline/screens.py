@@ -24,6 +24,8 @@ PLAIN: Final = 0.75
 """A tile without a picture has one colour on at least this share, and initials in its middle."""
 TEXT: Final = 0.045
 """With so many sharp edges half of that is enough: text over a picture."""
+SCREENS: Final = ((TEXT, FEW_COLOURS / 2), (0.8 * TEXT, 0.8 * FEW_COLOURS), (SHARP, FEW_COLOURS))
+"""Sharp edges and commonest colours that make a screen together: the more of one, the less of the other."""
 EDGE: Final = 40
 """Levels of a sharp edge, of 255."""
 BAR_LEVELS: Final = 6
@@ -31,6 +33,8 @@ BAR_LEVELS: Final = 6
 FACE_MIN_PX: Final = 24
 """Narrower faces are ignored."""
 FACE_SCORE_MIN: Final = 0.5
+BESIDE: Final = 0.8
+"""Two people's faces lie side by side by this part of a face's width, at least."""
 SIMILAR: Final = 1.8
 """Faces of one room differ in width by at most this factor."""
 ROOM_AFTER_S: Final = 2.0
@@ -61,7 +65,7 @@ def shows_screen(image: U8, box: Box, *, certain: bool = False) -> bool:
     few = float(counts[-2:].sum()) / codes.size
     if certain:
         return sharp >= CERTAIN**2 * SHARP and few >= CERTAIN * FEW_COLOURS
-    return (sharp >= TEXT and few >= FEW_COLOURS / 2) or (sharp >= SHARP and few >= FEW_COLOURS)
+    return any(sharp >= edges and few >= colours for edges, colours in SCREENS)
 
 
 def _beside_initials(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -129,7 +133,9 @@ class Rooms:
             widths = [face.box[2] - face.box[0] for face in people]
             people = [f for f, width in zip(people, widths, strict=True) if width * SIMILAR >= max(widths)]
             middles = sorted((face.box[0] + face.box[2]) / 2 for face in people)
-            gaps = [round((a + b) / 2) for a, b in pairwise(middles)]
+            # Two people sit beside each other: one face above another is a print on a shirt.
+            apart = BESIDE * max(widths, default=0)
+            gaps = [round((a + b) / 2) for a, b in pairwise(middles) if b - a >= apart]
             if len(gaps) > len(room.cuts) or time_s - room.borne_out_s >= ALONE_AFTER_S:
                 room.cuts, room.borne_out_s = tuple(gaps), time_s
             elif len(gaps) == len(room.cuts):

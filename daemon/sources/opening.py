@@ -13,7 +13,7 @@ from daemon.secret import RoomPseudonyms
 from daemon.sessions import Plan
 from daemon.sources.file import Recording, probe
 from daemon.sources.live import Connection
-from daemon.sources.urls import kind_of, shown
+from daemon.sources.urls import kind_of, path_of, shown
 
 if TYPE_CHECKING:
     from daemon.sources.webrtc import IceSettings
@@ -28,7 +28,7 @@ def open_recording(url: str) -> Recording:
     if kind_of(url) != "file":
         msg = f"{shown(url)}: is a live call, not a recording; `attuned join` reads it"
         raise SourceError(msg)
-    return probe(Path(url.removeprefix("file://")))
+    return probe(path_of(url))
 
 
 def secret(value: SecretStr | None, file: Path | None) -> str | None:

@@ -375,14 +375,13 @@ def test_a_silent_server_can_be_left_at_once() -> None:
 def test_a_silent_server_is_given_up_in_time() -> None:
     """It is asked once, without the password."""
 
-    async def main() -> list[bytes]:
+    async def main() -> None:
         asked: list[bytes] = []
         async with answering(None, asked) as url:
             with pytest.raises(LostError, match=r"no answer within 0\.3 s; check host and port"):
                 await RtspConnection(url, open_timeout_s=0.3).run(Feeds())
         place = url.replace("anna:pw@", "")
         assert asked == [f"OPTIONS {place} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: attuned\r\n\r\n".encode()]
-        return asked
 
     run(main())
 

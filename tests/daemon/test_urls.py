@@ -1,5 +1,6 @@
 """Addresses of calls, and the secrets that are not shown."""
 
+import re
 import stat
 from pathlib import Path
 
@@ -47,10 +48,10 @@ def test_the_scheme_says_what_it_is(url: str, kind: str) -> None:
 )
 def test_what_is_no_address_is_said(url: str, part: str) -> None:
     """One line each, with what to write instead."""
-    with pytest.raises(SourceError, match=part.replace("[", r"\[")) as caught:
+    with pytest.raises(SourceError, match=re.escape(part)) as caught:
         kind_of(url)
     assert "\n" not in str(caught.value)
-    assert "secret" not in str(caught.value)
+    assert "maud" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -503,7 +503,7 @@ def test_a_token_that_cannot_be_sent_is_refused(clip: Clip) -> None:
 
     async def main() -> None:
         async with whep_server(clip) as server:
-            with pytest.raises(SourceError, match="the token has a line break .* set source.token") as caught:
+            with pytest.raises(SourceError, match=r"the token has a line break .* set source.token") as caught:
                 await player(server, token=f"{TOKEN}\r\nX: y").run(Feeds())
             assert not server.requests
         assert TOKEN not in str(caught.value)

@@ -128,9 +128,12 @@ def test_a_real_meeting_is_split_into_its_people(attuned, dev_data, tmp_path) ->
     truth = json.loads((dev_data / "meeting_2x2.json").read_text())["layout"][0]["tiles"]
     done = attuned("analyze", dev_data / "meeting_2x2.mp4", "--out", "out", timeout=120)
     assert done.returncode == 0, done.stderr
-    rects = [(x, y, x + w, y + h) for x, y, w, h in (tile["rect"] for tile in truth)]
+    # Bars as dark as the page may belong to either.
+    kinds = [[tile["rect"], tile["content_rect"]] for tile in truth]
+    rects = [[(x, y, x + w, y + h) for x, y, w, h in kind] for kind in kinds]
     for tiles in tiles_by_second(tmp_path / "out"):
-        assert all(iou(tuple(tile["xyxy"]), rect) >= 0.8 for tile, rect in zip(tiles, rects, strict=True))
+        for tile, either in zip(tiles, rects, strict=True):
+            assert max(iou(tuple(tile["xyxy"]), rect) for rect in either) >= 0.8
     seconds = pl.read_parquet(tmp_path / "out" / "seconds.parquet")
     assert seconds["participant"].n_unique() == 4
     assert set(seconds["n_frames"]) == {5}
@@ -336,12 +339,28 @@ def test_bad_options_are_one_line_and_exit_2(attuned, short_call, options, messa
     assert message in one_line(done)
 
 
-@pytest.mark.parametrize("url", ["janus+http://127.0.0.1:8088/janus?room=1234", "rtsp://127.0.0.1/x", "gopher://x"])
-def test_calls_that_cannot_be_joined_say_so(attuned, url) -> None:  # noqa: ANN001
-    """No pretence: what this version cannot do is one line."""
-    done = attuned("join", url)
+NOT_JOINED = {
+    "no purpose": (["rtsp://127.0.0.1/x"], "a live call needs a declared purpose"),
+    "refused purpose": (["rtsp://127.0.0.1/x", "--purpose", "workplace"], "workplace is refused"),
+    "scheme": (["gopher://x", "--purpose", "research"], "no kind of source"),
+    "no host": (["janus+http:///janus?room=1", "--purpose", "research"], "has no host"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), NOT_JOINED.values(), ids=NOT_JOINED.keys())
+def test_calls_that_cannot_be_joined_say_so(attuned, options, message) -> None:  # noqa: ANN001
+    """One line and exit code 2, before anything is started."""
+    done = attuned("join", *options)
     assert done.returncode == 2
-    assert "record the call" in one_line(done) or "no kind of source" in one_line(done)
+    assert message in one_line(done)
+
+
+def test_a_live_call_is_no_recording(attuned) -> None:  # noqa: ANN001
+    """`analyze` says what reads it."""
+    done = attuned("analyze", "rtsp://maud:hidden@127.0.0.1/x", "--out", "out")
+    assert done.returncode == 2
+    assert "attuned join" in one_line(done)
+    assert "hidden" not in done.stderr
 
 
 def test_a_taken_http_port_is_named(attuned, environment, short_call) -> None:  # noqa: ANN001

@@ -78,7 +78,7 @@ def test_a_subscriber_gets_everything_without_a_gap(mosquitto, start_attuned, sh
     assert (events[0], events[-1]) == ("session_started", "session_ended")
     assert events.count("participant_joined") == 4
     states = [row["state"] for row in payloads["attuned/local/session/t/status"]]
-    assert states == ["live", "ended"]
+    assert states == ["connecting", "live", "ended"]
     assert len([topic for topic in payloads if topic.endswith("/model")]) == 4
 
 
