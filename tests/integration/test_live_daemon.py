@@ -249,6 +249,10 @@ def test_pictures_are_pushed(daemon, mosquitto, demo_call, tmp_path) -> None:  #
             await asyncio.sleep(seconds)
             async with client.delete(resource, headers={"Authorization": f"Bearer {word}"}) as answer:
                 assert answer.status == 200
+        # Who has gone has gone, and so have the people that were shown.
+        await asyncio.to_thread(api.until, "studio", {"waiting"}, within_s=10)
+        await asyncio.sleep(1.5)
+        assert (await asyncio.to_thread(api.ask, "GET", f"{ROOT}/studio/participants"))[1]["participants"] == []
 
     async def main() -> list[dict[str, Any]]:
         topic = "attuned/local/session/studio/group/emotion"

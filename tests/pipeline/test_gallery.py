@@ -324,6 +324,27 @@ def test_tiles_that_are_cut_in_two_are_seen_at_once() -> None:
     assert close(looks[-1].tiles, four)
 
 
+def test_a_gutter_that_vanishes_from_one_row_is_seen_at_once() -> None:
+    """Four become three, the last of them in the middle: all gutters but one half of one stay as they were."""
+    four, tile = grid(2, 2, tile=(300, 166)), 300
+    three = [*four[:2], (624 // 2 - tile // 2, four[2][1], 624 // 2 + tile // 2, four[2][3])]
+    splitter = GallerySplitter()
+    for k in range(10):
+        splitter.update(wall((356, 624), four, seed=1), k / 5)
+    looks = [splitter.update(wall((356, 624), three, seed=2), (10 + k) / 5) for k in range(3)]
+    assert [look.settled for look in looks] == [False, True, True]
+    assert close(looks[-1].tiles, three)
+
+
+def test_a_face_that_hangs_over_its_tile_does_not_undo_a_gallery() -> None:
+    """Somebody close to the camera has a box wider than the tile; the faces of the others lie inside theirs."""
+    boxes = grid(2, 2)
+    inside = [(x0 + 40, y0 + 20, x0 + 100, y0 + 80) for x0, y0, _, _ in boxes[1:]]
+    over = (boxes[0][0] + 60, boxes[0][1] + 30, boxes[0][0] + 250, boxes[0][1] + 80)
+    layout = GallerySplitter().update(wall(SIZE_2X2, boxes), 0.0, people(over, *inside))
+    assert close(layout.tiles, boxes)
+
+
 def test_a_dark_half_of_a_tile_is_no_gutter() -> None:
     """The lower half of a room gets as dark as the page: that is no line between two pictures."""
     boxes = grid(2, 2, tile=(300, 166))
@@ -501,6 +522,15 @@ def test_a_portrait_on_the_wall_is_nobody() -> None:
     """A second face that never moves does not cut the tile."""
     splitter = GallerySplitter()
     assert {len(splitter.update(room(t, portrait=True), float(t), FACES).tiles) for t in range(6)} == {1}
+
+
+def test_a_print_on_a_shirt_is_nobody() -> None:
+    """A second face below the first moves along, and is no second participant."""
+    splitter = GallerySplitter()
+    shirt = people((280, 60, 360, 150), (290, 220, 370, 310))
+    for t in range(6):
+        image = wall((360, 640), [(0, 0, 640, 360)], seed=t)
+        assert len(splitter.update(image, float(t), shirt).tiles) == 1
 
 
 def test_small_and_unequal_and_doubtful_faces_do_not_cut() -> None:
