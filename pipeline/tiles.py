@@ -88,6 +88,10 @@ class GallerySettings:
     hold: int = 3
 
 
+SLACK_INSIDE: Final = 0.95
+"""At least this share of a tile lies inside the picture."""
+OVERLAP_MAX: Final = 0.04
+"""Tiles may overlap by this share of their width or height."""
 DEFAULT_GALLERY: Final = GallerySettings()
 
 
@@ -132,7 +136,7 @@ class Search:
         best: Wall | None = None
         for group in self._groups():
             for wall in self._walls(group):
-                if best is None or wall.score > best.score + CLEARLY:
+                if (best is None or wall.score > best.score + CLEARLY) and _disjoint(wall.tiles):
                     best = wall
         return best
 
@@ -330,12 +334,14 @@ class Search:
             rows = []
             for start in starts:
                 row = [(a, top, a + width, top + height) for a in _places(start, step_x, width, reach)]
+                # Half a tile is none, also where the picture ends in it.
+                row = [cell for cell in row if area(within(cell, self.mask.size)) > SLACK_INSIDE * area(cell)]
                 row = [cell for cell in row if self._shows(cell, FILLED_BEYOND if beyond else FILLED)]
                 if row:
                     rows.append((self._support((x0, top, x1, top + height), row), row))
             if rows:
                 cells += max(rows, key=lambda option: option[0])[1]
-        cells = [self._own(cell) for cell in cells]
+        cells = [self._own(within(cell, self.mask.size)) for cell in cells]
         return cells if all(map(self.fits, cells)) and len(cells) <= self._settings.max_tiles else []
 
     def _own(self, cell: Box) -> Box:
@@ -393,6 +399,15 @@ class Search:
 def area(box: Box) -> int:
     """Pixels of a box."""
     return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _disjoint(boxes: Sequence[Box]) -> bool:
+    """Whether no two boxes overlap by more than a dark bar at the side of one may have been cut too wide."""
+    x0, y0, x1, y1 = np.array(boxes, dtype=np.int64).T
+    across = np.minimum(x1[:, None], x1) - np.maximum(x0[:, None], x0)
+    down = np.minimum(y1[:, None], y1) - np.maximum(y0[:, None], y0)
+    over = (across > OVERLAP_MAX * (x1 - x0)) & (down > OVERLAP_MAX * (y1 - y0))
+    return int(over.sum()) == len(boxes)
 
 
 def covered(box: Box, by: Sequence[Box]) -> float:

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 from builders import grid, wall
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -259,6 +259,7 @@ def test_any_picture_gives_boxes_inside_it(image: np.ndarray) -> None:
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 300)] * 4), max_size=8), st.integers(0, 255), st.integers(0, 9))
+@example([(0, 0, 20, 39), (6, 110, 75, 207)], 0, 0)
 @settings(max_examples=60, deadline=None)
 def test_any_rectangles_give_boxes_inside_the_picture(corners: list[Box], page: int, seed: int) -> None:
     """Rectangles of noise, however they lie, never give a tile outside the picture, nor more than 49."""
