@@ -57,9 +57,9 @@ class IdentitySettings:
 
     present: concordance from which on somebody who was just here is found again.
     absent: the same for somebody who left before: their room may be somebody else's by now.
-    flip: where people look like anybody of before no better than this in the median, it is another page of people: among
-        34 strangers the best match is 0.75 by chance.
-    flip_accept, flip_sure: `present` and `sure` then.
+    doubt: where people look like anybody of before no better than this in the median, it may be another page of people:
+        among 34 strangers the best match is 0.75 by chance.
+    doubt_sure: `sure` then. Below a median of `sure` it is another page, and `present` is as much.
     sure: concordance from which on a match may be certain.
     margin: by how much a certain match is better than any other of that tile and of that person.
     place: what being where it was adds to the concordance of a match.
@@ -80,9 +80,8 @@ class IdentitySettings:
     sure: float = 0.7
     margin: float = 0.08
     place: float = 0.05
-    flip: float = 0.85
-    flip_accept: float = 0.8
-    flip_sure: float = 0.92
+    doubt: float = 0.85
+    doubt_sure: float = 0.92
     jump: float = 0.3
     swap: float = 0.75
     gain: float = 0.2
@@ -202,7 +201,7 @@ class TileIdentity:
         self._places: list[_Place] = []
         self._interrupted = False
         self._lately: set[str] = set()
-        self._flipped = False
+        self._flipped = self._doubted = False
         self._turn = 0
 
     def update(self, image: U8, tiles: Sequence[Box], time_s: float, *, settled: bool) -> tuple[Seat, ...]:
@@ -380,7 +379,7 @@ class TileIdentity:
         present += lately
         self._lately = {person.name for person in present}
         people = present + [person for person in others if person.name not in self._lately]
-        self._flipped = False
+        self._flipped = self._doubted = False
         found: dict[int, tuple[_Person, bool]] = {}
         if present and boxes:
             found = self._find(image, looks, boxes, people, len(present))
@@ -409,7 +408,8 @@ class TileIdentity:
         prior = np.zeros_like(alike)
         prior[:, :n] = settings.place * _nearness(boxes, [person.box for person in people[:n]])
         # Where hardly anybody looks as before, these are other people: another page of a large call.
-        self._flipped = bool(np.median(np.sort(alike.max(axis=1))[-n:]) < settings.flip)
+        usual = float(np.median(np.sort(alike.max(axis=1))[-n:]))
+        self._flipped, self._doubted = usual < settings.sure, usual < settings.doubt
         accept = self._accept(people)
         wanted, clear = matched(alike[:, :n], prior[:, :n], accept[:n], self._sure(), margin[:, :n])
         found = {int(i): (people[wanted[i]], True) for i in np.flatnonzero(clear)}
@@ -449,12 +449,12 @@ class TileIdentity:
 
     def _sure(self) -> float:
         """Concordance from which on a match may be certain."""
-        return self._settings.flip_sure if self._flipped else self._settings.sure
+        return self._settings.doubt_sure if self._doubted else self._settings.sure
 
     def _accept(self, people: list[_Person]) -> F64:
         """(people,) concordance from which on each of them is found."""
         settings = self._settings
-        present = settings.flip_accept if self._flipped else settings.present
+        present = settings.sure if self._flipped else settings.present
         absent = max(settings.absent, present)
         return np.array([present if person.name in self._lately else absent for person in people])
 
