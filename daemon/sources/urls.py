@@ -74,6 +74,8 @@ def shown(url: str) -> str:
     kind = KINDS.get(scheme)
     if not separator or kind is None or kind == "file":
         return url
+    if kind == "whip":
+        return "whip://"
     try:
         if kind == "rtsp":
             from daemon.sources.rtsp import parse_address  # noqa: PLC0415 (what only live calls need is loaded for them)

@@ -100,6 +100,8 @@ def test_a_live_call_is_no_recording() -> None:
         ("rtsp://[::1/maud:secret@x", "rtsp://…"),
         ("JANUS+HTTP://h/janus?room=1&pin=9", "janus+http://h/janus?room=1"),
         ("WHEP+HTTPS://maud:secret@h/x", "whep+https://h/x"),
+        ("WHIP://", "whip://"),
+        ("whip://maud:secret@x", "whip://"),
         ("meeting.mp4", "meeting.mp4"),
     ],
 )
