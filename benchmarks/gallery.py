@@ -117,7 +117,7 @@ def total(runs: Sequence[Run]) -> dict[str, Any]:
         "n_changes": sum(run.figures.n_changes for run in runs),
         "n_unsettled": sum(run.figures.n_unsettled for run in runs),
         "settle_s_median": float(np.median(settle)) if settle else None,
-        "settled_in_2_s": float(np.mean(np.array(settle) <= 2)) if settle else None,  # noqa: PLR2004 (issue C)
+        "settled_in_2_s": float(np.mean(np.array(settle) <= 2)) if settle else None,  # noqa: PLR2004 (seconds that are allowed)
         "settle_s_max": max(settle, default=None),
     }
 
