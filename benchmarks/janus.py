@@ -28,7 +28,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from aiomqtt import Client  # noqa: E402
+from aiomqtt import Client, MqttError  # noqa: E402
 from janus_server import JanusServer  # noqa: E402
 from namespaces import Namespaces, inside, made, python, sniffed  # noqa: E402
 from publishers import encode  # noqa: E402
@@ -172,7 +172,7 @@ async def listen(seconds: int) -> None:
             if time.monotonic() > deadline_s:
                 raise
             await asyncio.sleep(0.2)
-        except Exception as error:
+        except MqttError as error:
             if readings or time.monotonic() > deadline_s:
                 raise SystemExit(str(error)) from error
             await asyncio.sleep(0.2)

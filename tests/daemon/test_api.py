@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from videos import run
 
-from config.sections import SourceSection
+from config.sections import SessionSection, SourceSection
 from daemon.api import ROOT, SessionsApi
 from daemon.consent import ConsentGate
 from daemon.errors import SourceError
 from daemon.http import make_app
 from daemon.session import to_the_end
-from daemon.sessions import Entry, Sessions
+from daemon.sessions import Entry, Sessions, plan_of
 
 WORD = "s3cret"
 GOOD = {"url": "rtsp://maud:secret@camera/1", "purpose": "research"}
@@ -304,3 +305,34 @@ def test_nothing_is_begun_while_nothing_runs(monkeypatch: pytest.MonkeyPatch) ->
             assert (await client.post(ROOT, json=GOOD)).status == 503
 
     run(main())
+
+
+def test_a_sessions_own_secret_file_wins() -> None:
+    """A password that is set for all does not go to the server of a session that names a file of its own."""
+    own = SessionSection(
+        name="n", url="rtsp://camera/1", purpose="research", source=SourceSection(password_file=Path("mine"))
+    )
+    plan = plan_of(own, SourceSection(password=WORD, pin=WORD, display="bot"))
+    assert (plan.source.password, plan.source.password_file) == (None, Path("mine"))
+    assert plan.source.pin is not None
+    assert (plan.source.display, plan.consent) == ("bot", "required")
+
+
+def test_only_what_was_asked_for_first_ends_everything() -> None:
+    """`join` ends with its own call: not because somebody else's failed, and not later because one still runs."""
+
+    async def main() -> list[str]:
+        sessions = Sessions(play, limit=5, keep=5, on_forget=lambda _: None)
+        section = SessionSection(name="own", url="rtsp://camera/1", purpose="research")
+        plan = plan_of(section, SourceSection())
+        running = asyncio.create_task(sessions.run([plan], stay=False, stop=asyncio.Event()))
+        await sessions.started.wait()
+        sessions.begin(replace(plan, id="bad", url="rtsp://wrong/1"))
+        sessions.begin(replace(plan, id="other"))
+        await asyncio.sleep(0.1)
+        assert not running.done()
+        await sessions.end("own")
+        await running
+        return [entry.state for entry in sessions.entries.values()]
+
+    assert run(main()) == ["ended", "failed", "ended"]

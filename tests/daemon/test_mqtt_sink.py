@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import aiomqtt
@@ -126,3 +127,22 @@ def test_a_broker_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) ->
         return loop.time() - began
 
     assert run(main()) < 5
+
+
+def test_another_run_of_a_name_counts_from_zero(tmp_path: Path) -> None:
+    """With a new boot every topic but the events begins anew; events go on, for they are kept on disk."""
+
+    async def main() -> list[tuple[str, int]]:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox:
+            sink = make(1, outbox, CollectorRegistry())
+            told = []
+            for boot in ("one", "two"):
+                info = replace(INFO, stamp=Stamp("s", boot))
+                await sink.events(info, [Event("session_started", 0.0)])
+                for state in ("connecting", "live"):
+                    await sink.status(info, state, 0.0, None)
+                    payload = json.loads(sink._retained["attuned/lab/session/s/status"])
+                    told.append((payload["boot"], payload["seq"]))
+            return told
+
+    assert run(main()) == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
