@@ -8,7 +8,7 @@ call from the Unix epoch. `second` is `floor(time_s)`. What a timeline's zero is
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,13 +172,79 @@ class FusedReading:
         return None if self.probabilities is None else derived_valence_arousal(self.probabilities)
 
 
+EngagementState = Literal["engaged", "unengaged", "unknown"]
+GroupType = Literal["unengaged", "engaged", "synchronous", "homogeneous"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEngagement:
+    """How one member moves with the others (GROUP, section 5).
+
+    state: `unknown` while there is too little to tell; such a member stays in the group.
+    correlation: the largest Pearson correlation with the mean of the others, at `lag_s` seconds (positive: the member
+        follows the others); p_value: against circular shifts. All None where nothing could be computed.
+    """
+
+    participant: str
+    state: EngagementState
+    correlation: float | None = None
+    lag_s: int | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEngagement:
+    """How a group moves together, as known when a second closes (GROUP, section 5).
+
+    members: everybody, sorted by participant.
+    type: None while there is too little to tell.
+    synchrony: share of the pairs of engaged members that move together significantly, in [0, 1].
+    homogeneity: share of the trailing 30 s in which their distributions were alike, in [0, 1].
+    """
+
+    members: tuple[MemberEngagement, ...] = ()
+    type: GroupType | None = None
+    synchrony: float | None = None
+    homogeneity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Polarisation:
+    """Sub-groups that feel differently (GROUP, section 4.2).
+
+    clusters: participants of each, largest first; empty in a group that is one.
+    distance: Euclidean distance of the two centroids that are farthest apart; 0 in a group that is one.
+    """
+
+    clusters: tuple[tuple[str, ...], ...] = ()
+    distance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupLabel:
+    """What the others say that a member feels in a second: soft label for personalisation (GROUP, section 5).
+
+    probabilities: (7,), the mean of `n_others` others; confidence: its largest class.
+    """
+
+    participant: str
+    second: int
+    probabilities: F64
+    n_others: int
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the largest class."""
+        return float(self.probabilities.max())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupReading:
     """The group in one second (GROUP, section 4.2).
 
     members: everybody in the call, present or not; engaged: whose distributions were summed; excluded: why
-    the others were not; deviation: Euclidean distance of each engaged member to `probabilities`. What is None
-    is not known, or not computed yet.
+    the others were not; deviation: Euclidean distance of each engaged member to `probabilities`; denoised: (7,), the
+    group's series without its weak frequencies. What is None is not known.
     """
 
     second: int
@@ -188,6 +254,9 @@ class GroupReading:
     probabilities: F64 | None
     dominant: tuple[str, ...]
     deviation: Mapping[str, float]
+    denoised: F64 | None = None
+    polarisation: Polarisation | None = None
+    engagement: GroupEngagement = GroupEngagement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +278,4 @@ class CallSecond:
     group: GroupReading
     events: tuple[Event, ...]
     tiles: tuple[tuple[str, Box], ...]
+    labels: tuple[GroupLabel, ...] = ()
