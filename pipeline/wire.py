@@ -169,6 +169,11 @@ def rounded(value: float) -> float:
     return round(value, N_DIGITS) + 0.0
 
 
+def _known(value: float | None) -> float | None:
+    """Six digits of what is known."""
+    return None if value is None else rounded(value)
+
+
 def participant_emotion(reading: FusedReading, versions: Versions, stamp: Stamp, seq: int) -> Payload:
     """One participant in one second; without a face every reading is null, never neutral."""
     arms, affect = reading.arms, reading.valence_arousal
@@ -177,10 +182,10 @@ def participant_emotion(reading: FusedReading, versions: Versions, stamp: Stamp,
         "second": arms.second,
         "coverage": rounded(arms.coverage),
         "n_frames": arms.n_frames,
-        "quality": None if arms.quality is None else rounded(arms.quality),
+        "quality": _known(arms.quality),
         "probabilities": distribution(reading.probabilities),
         "top": reading.top,
-        "confidence": None if reading.confidence is None else rounded(reading.confidence),
+        "confidence": _known(reading.confidence),
         "abstain": reading.abstain,
         "valence": None if affect is None else rounded(affect[0]),
         "arousal": None if affect is None else rounded(affect[1]),
@@ -193,21 +198,35 @@ def participant_emotion(reading: FusedReading, versions: Versions, stamp: Stamp,
 
 
 def group_emotion(group: GroupReading, stamp: Stamp, seq: int) -> Payload:
-    """The group in one second; what is not computed yet is null."""
+    """The group in one second; what is not known is null.
+
+    `polarisation` is the distance of the sub-groups and 0 in a group that is one; `engagement` says of every member
+    whether attuned takes them for engaged, and on what grounds.
+    """
+    engagement, split = group.engagement, group.polarisation
     return stamp.head(GROUP_EMOTION, float(group.second), seq) | {
         "second": group.second,
         "members": list(group.members),
         "engaged": list(group.engaged),
         "excluded": dict(group.excluded),
         "probabilities": distribution(group.probabilities),
-        "denoised": None,
+        "denoised": distribution(group.denoised),
         "dominant": list(group.dominant),
         "deviation": {participant: rounded(d) for participant, d in group.deviation.items()},
-        "clusters": None,
-        "polarisation": None,
-        "type": None,
-        "synchrony": None,
-        "homogeneity": None,
+        "clusters": None if split is None else [list(cluster) for cluster in split.clusters],
+        "polarisation": None if split is None else rounded(split.distance),
+        "type": engagement.type,
+        "synchrony": _known(engagement.synchrony),
+        "homogeneity": _known(engagement.homogeneity),
+        "engagement": {
+            member.participant: {
+                "state": member.state,
+                "correlation": _known(member.correlation),
+                "lag_s": member.lag_s,
+                "p_value": _known(member.p_value),
+            }
+            for member in engagement.members
+        },
     }
 
 

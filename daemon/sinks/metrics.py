@@ -4,13 +4,14 @@ The registry is given, so that two of these never meet.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from daemon.session import SessionInfo
 from daemon.sources.source import State
 from pipeline.emotions import EMOTIONS
-from pipeline.types import CallSecond, Event
+from pipeline.types import CallSecond, Event, GroupType
 
 DROP_REASONS = ("slow", "late", "undecoded", "out_of_order", "small_face")
 PUBLISH_RESULTS = ("sent", "dropped", "discarded")
@@ -19,6 +20,7 @@ COMPONENTS = ("mqtt", "rtsp", "whep", "whip", "janus")
 GROUP_MINIMUM = 3
 """Members from which on a group's emotion is a metric: two would tell each one the other's."""
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+GROUP_TYPES: tuple[GroupType, ...] = get_args(GroupType)
 LAG_BUCKETS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -69,6 +71,12 @@ class Metrics:
             "last_frame_timestamp_seconds", "When the newest frame was taken, in seconds since the epoch."
         )
         self._group_emotion = gauge("group_emotion_ratio", "Group emotion, 0 to 1.", "session", "emotion")
+        self._group_synchrony = gauge(
+            "group_synchrony_ratio", "Share of pairs that move together, 0 to 1; absent while unknown.", "session"
+        )
+        self._group_type = gauge(
+            "group_type", "1 for the type the group is of, 0 for the others; absent while unknown.", "session", "type"
+        )
         gauge("build_info", "Version of attuned; always 1.", "version").labels(version).set(1)
         info = gauge("model_info", "Models in use; always 1.", "model", "sha256")
         for model, sha256 in models.items():
@@ -125,6 +133,13 @@ class Metrics:
             return
         for emotion, ratio in zip(EMOTIONS, second.group.probabilities.tolist(), strict=True):
             self._group_emotion.labels(info.id, emotion).set(ratio)
+        self._remove_engagement(info.id)
+        engagement = second.group.engagement
+        if engagement.synchrony is not None:
+            self._group_synchrony.labels(info.id).set(engagement.synchrony)
+        if engagement.type is not None:
+            for kind in GROUP_TYPES:
+                self._group_type.labels(info.id, kind).set(kind == engagement.type)
 
     async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
         """Events are not metrics."""
@@ -137,6 +152,13 @@ class Metrics:
             self._remove(info.id)
 
     def _remove(self, session: str) -> None:
-        """A session's group has no emotion now."""
+        """A session's group says nothing now."""
         for emotion in EMOTIONS:
             self._group_emotion.remove_by_labels({"session": session, "emotion": emotion})
+        self._remove_engagement(session)
+
+    def _remove_engagement(self, session: str) -> None:
+        """What is not known is no series."""
+        self._group_synchrony.remove_by_labels({"session": session})
+        for kind in GROUP_TYPES:
+            self._group_type.remove_by_labels({"session": session, "type": kind})

@@ -7,6 +7,7 @@ give the same bytes.
 import errno
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from daemon.session import SessionInfo
 from daemon.sources.source import State
 from pipeline import wire
 from pipeline.emotions import EMOTIONS, F64
-from pipeline.types import CallSecond, Event, FusedReading, GroupReading
+from pipeline.types import CallSecond, Event, FusedReading, GroupEngagement, GroupReading
 
 CHUNK_ROWS = 20_000
 
@@ -59,6 +60,17 @@ GROUP_SCHEMA: dict[str, Any] = {
     "type": pl.String,
     "synchrony": pl.Float64,
     "homogeneity": pl.Float64,
+    "engagement": pl.List(
+        pl.Struct(
+            {
+                "participant": pl.String,
+                "state": pl.String,
+                "correlation": pl.Float64,
+                "lag_s": pl.Int32,
+                "p_value": pl.Float64,
+            }
+        )
+    ),
 }
 
 
@@ -179,18 +191,21 @@ def _group_row(group: GroupReading, minimum: int) -> tuple[object, ...]:
     """Cells in the order of `GROUP_SCHEMA`; too small a group has members and nothing else."""
     large = len(group.members) >= minimum
     deviation = [{"participant": p, "value": d} for p, d in group.deviation.items()] if large else []
+    split = group.polarisation if large else None
+    engagement = group.engagement if large else GroupEngagement()
     return (
         group.second,
         *_seven(group.probabilities if large else None),
-        *_seven(None),
+        *_seven(group.denoised if large else None),
         list(group.dominant) if large else [],
         list(group.members),
         list(group.engaged),
         list(group.excluded),
         deviation,
-        None,
-        None,
-        None,
-        None,
-        None,
+        None if split is None else split.distance,
+        None if split is None else [list(cluster) for cluster in split.clusters],
+        engagement.type,
+        engagement.synchrony,
+        engagement.homogeneity,
+        [asdict(member) for member in engagement.members],
     )

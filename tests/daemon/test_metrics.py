@@ -4,6 +4,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -18,7 +19,7 @@ from daemon.http import make_app, serve
 from daemon.session import SessionInfo
 from daemon.sinks.metrics import Metrics
 from pipeline.group import synthesise
-from pipeline.types import CallSecond
+from pipeline.types import CallSecond, GroupEngagement
 from pipeline.wire import Stamp, Versions
 
 CONTRACT = [
@@ -36,6 +37,8 @@ CONTRACT = [
     "attuned_build_info",
     "attuned_model_info",
     "attuned_group_emotion_ratio",
+    "attuned_group_synchrony_ratio",
+    "attuned_group_type",
 ]
 INFO = SessionInfo(Stamp("s", "b"), "seed", "research", Versions("pixel-1", "landmark-1"), 2)
 
@@ -46,10 +49,13 @@ def make(*, group: bool = True) -> tuple[Metrics, CollectorRegistry]:
     return Metrics(registry=registry, version="1.2.3", models={"pixel-1": "ab"}, group_emotion=group), registry
 
 
-def second(n: int) -> CallSecond:
+UNKNOWN = GroupEngagement()
+
+
+def second(n: int, engagement: GroupEngagement = UNKNOWN) -> CallSecond:
     """A second with n happy people."""
     readings = tuple(fused(f"p-{i}", 0, p(happiness=1.0)) for i in range(n))
-    return CallSecond(0, readings, synthesise(0, readings), (), ())
+    return CallSecond(0, readings, replace(synthesise(0, readings), engagement=engagement), (), ())
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -119,6 +125,25 @@ def test_a_group_is_a_metric_from_three_members_on_and_goes_with_its_session() -
     run(metrics.status(INFO, "ended", 1.0, None))
     assert value(registry, "attuned_group_emotion_ratio", **happiness) is None
     assert value(registry, "attuned_participants") == 0.0
+
+
+def test_how_a_group_moves_together_is_a_metric_while_it_is_known() -> None:
+    """One of the four types is 1; what is no longer known, of too small a group, or of an ended session, is gone."""
+    metrics, registry = make()
+    known = GroupEngagement(type="synchronous", synchrony=0.5)
+
+    def shown() -> list[float | None]:
+        kinds = [value(registry, "attuned_group_type", session="s", type=kind) for kind in ("engaged", "synchronous")]
+        return [value(registry, "attuned_group_synchrony_ratio", session="s"), *kinds]
+
+    for fading in (second(3), second(2, known)):
+        run(metrics.second(INFO, second(3, known)))
+        assert shown() == [0.5, 0.0, 1.0]
+        run(metrics.second(INFO, fading))
+        assert shown() == [None, None, None]
+    run(metrics.second(INFO, second(3, known)))
+    run(metrics.status(INFO, "ended", 1.0, None))
+    assert shown() == [None, None, None]
 
 
 def test_group_metrics_can_be_switched_off() -> None:

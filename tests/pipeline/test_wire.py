@@ -1,6 +1,7 @@
 """The contract on the wire."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -14,7 +15,7 @@ from pipeline import wire
 from pipeline.emotions import EMOTIONS, softmax
 from pipeline.fusion import fuse
 from pipeline.group import synthesise
-from pipeline.types import Event
+from pipeline.types import Event, GroupEngagement, MemberEngagement, Polarisation
 
 STAMP = wire.Stamp("s-1", "b00t", datetime(2025, 11, 21, 12, 0, 0, tzinfo=UTC))
 VERSIONS = wire.Versions("pixel-1.0", "landmark-1.0")
@@ -69,7 +70,7 @@ def test_absence_is_null_on_the_wire() -> None:
 
 
 def test_a_group_reading_names_what_is_not_known() -> None:
-    """Members, sum and deviation are there; what this version does not compute is null."""
+    """Members, sum and deviation are there; what is not known, or not yet, is null."""
     group = synthesise(2, [fused("a", 2, p(happiness=1.0)), fused("b", 2, p(happiness=1.0)), fused("c", 2, None)])
     payload = wire.group_emotion(group, STAMP, 0)
     assert (
@@ -84,6 +85,30 @@ def test_a_group_reading_names_what_is_not_known() -> None:
     ) == ({"c": "no_face"}, ["happiness"], {"a": 0.0, "b": 0.0})
     for key in ("denoised", "clusters", "polarisation", "type", "synchrony", "homogeneity"):
         assert payload[key] is None
+    assert payload["engagement"] == {}
+
+
+def test_a_group_reading_says_how_it_moves_together() -> None:
+    """Type, sub-groups and the grounds on which somebody counts or not, with six digits."""
+    group = replace(
+        synthesise(2, [fused("a", 2, p(happiness=1.0)), fused("b", 2, p(happiness=1.0))]),
+        denoised=p(happiness=0.75),
+        polarisation=Polarisation((("a",), ("b",)), 0.41421356),
+        engagement=GroupEngagement(
+            members=(MemberEngagement("a", "engaged", 0.61803398, -1, 0.0123456789), MemberEngagement("b", "unknown")),
+            type="synchronous",
+            synchrony=1 / 3,
+            homogeneity=0.0,
+        ),
+    )
+    payload = wire.group_emotion(group, STAMP, 0)
+    assert payload["denoised"] == dict.fromkeys(EMOTIONS, 0.0) | {"happiness": 0.75, "neutral": 0.25}
+    assert (payload["clusters"], payload["polarisation"]) == ([["a"], ["b"]], 0.414214)
+    assert (payload["type"], payload["synchrony"], payload["homogeneity"]) == ("synchronous", 0.333333, 0.0)
+    assert payload["engagement"] == {
+        "a": {"state": "engaged", "correlation": 0.618034, "lag_s": -1, "p_value": 0.012346},
+        "b": {"state": "unknown", "correlation": None, "lag_s": None, "p_value": None},
+    }
 
 
 def test_an_event_carries_its_kind_and_its_data() -> None:
