@@ -18,10 +18,7 @@ from pydantic import (
 
 from config.errors import ConfigError
 from pipeline.call import DEFAULT_CALL
-from pipeline.changes import DEFAULT_CHANGES
-from pipeline.fusion import DEFAULT_FUSION
 from pipeline.gallery import DEFAULT_GALLERY
-from pipeline.group import DEFAULT_GROUP
 
 Purpose = Literal["research", "healthcare", "safety", "personal", "demo"]
 Consent = Literal["required", "declared"]
@@ -98,37 +95,6 @@ class GallerySection(Section):
         return self
 
 
-class FusionSection(Section):
-    """Constants of the adaptive weights; `pipeline.fusion.FusionSettings` says more."""
-
-    every_s: int = Field(DEFAULT_FUSION.every_s, ge=1)
-    first_s: int = Field(DEFAULT_FUSION.first_s, ge=1)
-    gain: float = Field(DEFAULT_FUSION.gain, ge=0, le=1)
-    pull: float = Field(DEFAULT_FUSION.pull, ge=0, le=1)
-    weight_min: float = Field(DEFAULT_FUSION.weight_min, ge=0, le=0.5)
-    weight_max: float = Field(DEFAULT_FUSION.weight_max, ge=0.5, le=1)
-    abstain_confidence: float = Field(DEFAULT_FUSION.abstain_confidence, ge=0, le=1)
-    abstain_quality: float = Field(DEFAULT_FUSION.abstain_quality, ge=0, le=1)
-
-
-class ChangesSection(Section):
-    """Constants of change detection; `pipeline.changes.ChangeSettings` says more."""
-
-    distance: float = Field(DEFAULT_CHANGES.distance, gt=0, le=1)
-    hold: int = Field(DEFAULT_CHANGES.hold, ge=1, le=60)
-    together_s: int = Field(DEFAULT_CHANGES.together_s, ge=0, le=60)
-    window_s: int = Field(DEFAULT_CHANGES.window_s, ge=1, le=3600)
-
-
-class GroupSection(Section):
-    """Constants of the group synthesis; `pipeline.group.GroupSettings` says more."""
-
-    minimum: int = Field(DEFAULT_GROUP.minimum, ge=2)
-    """Members from which on the group is published; one person is no group."""
-    dominant_share: float = Field(DEFAULT_GROUP.dominant_share, ge=0, le=1)
-    dominant_ratio: float = Field(DEFAULT_GROUP.dominant_ratio, ge=0, le=1)
-
-
 class MqttSection(Section):
     """Where readings are published."""
 
@@ -140,7 +106,37 @@ class MqttSection(Section):
     """First level of every topic."""
     username: str | None = None
     password: SecretStr | None = None
+    password_file: Path | None = None
+    """A file that holds it."""
     keepalive_s: int = Field(30, ge=5, le=3600)
+    expiry_s: int = Field(10, ge=1, le=86_400)
+    """MQTT 5: how long the broker keeps a reading for somebody who is away."""
+    tls: bool = False
+    """Whether the connection is encrypted and the broker's certificate checked."""
+    ca_file: Path | None = None
+    """Certificates to check it against; None: the system's."""
+    cert_file: Path | None = None
+    """Our own certificate, for brokers that ask."""
+    key_file: Path | None = None
+    """Its key, without a password; None: it is in `cert_file`."""
+    verify_host: bool = True
+    """Whether the certificate must be for `host`."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Settings that say nothing without another would be silently without effect."""
+        files = {"ca_file": self.ca_file, "cert_file": self.cert_file, "key_file": self.key_file}
+        given = [name for name, file in files.items() if file is not None]
+        if not self.tls and (given or not self.verify_host):
+            msg = f"{', '.join(given) or 'verify_host'}: set mqtt.tls too"
+            raise ValueError(msg)
+        if self.key_file is not None and self.cert_file is None:
+            msg = f"key_file {self.key_file}: is the key of no certificate; set mqtt.cert_file too"
+            raise ValueError(msg)
+        if self.broker == "embedded" and self.tls:
+            msg = "tls: the embedded broker has none; set broker: external"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _embedded_stays_home(self) -> Self:
@@ -155,7 +151,27 @@ class OutboxSection(Section):
     """Events that wait for the broker, on disk."""
 
     max_messages: int = Field(100_000, ge=1)
-    """The oldest are discarded beyond this, counted and announced."""
+    """Events; the oldest are discarded beyond this, counted and announced."""
+    max_mb: int = Field(256, ge=1, le=1_000_000)
+    """Events and readings together."""
+    max_age_s: int = Field(604_800, ge=1)
+    """What waits for longer is discarded, counted and announced."""
+    readings: Literal["drop", "keep"] = "drop"
+    """What becomes of readings while there is no broker. `keep` sends them at QoS 1, and afterwards those that waited."""
+    max_readings: int = Field(36_000, ge=1)
+    """Readings that are kept; the oldest are discarded and counted beyond this."""
+
+
+class HomeAssistantSection(Section):
+    """A device in Home Assistant, by its MQTT discovery."""
+
+    enabled: bool = False
+    prefix: str = Field("homeassistant", pattern=r"^[^+#\s]+$")
+    """Where Home Assistant looks for discovery."""
+    sessions: tuple[Annotated[str, Field(pattern=SESSION_NAME)], ...] = ()
+    """Sessions that get sensors of their own; none named: one set shows whichever session runs."""
+    remove_on_exit: bool = False
+    """Whether the device goes when attuned ends. It goes in any case when this is switched off again."""
 
 
 class HttpSection(Section):
@@ -261,6 +277,82 @@ class MetricsSection(Section):
 
     group_emotion: bool = True
     """Group emotion per session, from three members on; individuals never."""
+
+
+class TriggerSection(Section):
+    """When a training is worth it; `models.personal.trigger.TriggerSettings` says more."""
+
+    n_samples: int = Field(240, ge=1)
+    n_classes: int = Field(3, ge=2, le=7)
+    n_of_class: int = Field(20, ge=1)
+    n_new: int = Field(120, ge=1)
+    n_blocks: int = Field(40, ge=2)
+
+
+class GateSection(Section):
+    """What a personal head must show before it serves; `models.personal.gate.GateSettings` says more."""
+
+    block_s: float = Field(10.0, gt=0, le=600)
+    n_blocks: int = Field(20, ge=5)
+    later_share: float = Field(0.4, gt=0, le=0.5)
+    gap_s: float = Field(10.0, ge=1)
+    n_of_class: int = Field(10, ge=2)
+    level: float = Field(0.9, ge=0.5, lt=1)
+    n_resamples: int = Field(1000, ge=100, le=100_000)
+    n_bins: int = Field(5, ge=1, le=100)
+    ece_tolerance: float = Field(0.02, ge=0, le=1)
+    confident: float = Field(0.9, ge=0, le=1)
+    max_flipped: float = Field(0.05, ge=0, le=1)
+    n_components: int = Field(5, ge=1, le=50)
+    min_silhouette: float = Field(0.1, ge=-1, le=1)
+    pooled_share: float = Field(0.5, ge=0, le=1)
+
+
+class MonitorSection(Section):
+    """When a head that serves is taken back; `models.personal.monitor.MonitorSettings` says more."""
+
+    block_s: float = Field(10.0, gt=0, le=600)
+    limit: float = Field(2.0, gt=0)
+    patience: float = Field(1000.0, gt=1)
+    human_weight: float = Field(3.0, ge=1)
+
+
+class PersonalSection(Section):
+    """Personal heads: what is kept of whom, when they are trained, and within which limits."""
+
+    enabled: bool = True
+    learner: Literal["offset", "head", "mlp", "random-forest", "knn"] = "head"
+    max_samples: int = Field(2000, ge=1, le=100_000)
+    """Of each participant; over it, the most redundant of the largest class go."""
+    keep_days: float = Field(180.0, gt=0)
+    """Older samples are erased."""
+    keep_crops: bool = False
+    """Whether pictures of faces are kept beside the samples, encrypted."""
+    crop_days: float = Field(7.0, gt=0)
+    max_versions: int = Field(5, ge=1, le=1000)
+    """Heads of each participant that are kept."""
+    memory_mb: int = Field(1024, ge=256)
+    """Limits of the process that trains."""
+    cpu_s: int = Field(120, ge=1)
+    wall_s: float = Field(300.0, gt=0)
+    busy_p95_s: float = Field(0.5, gt=0)
+    """Nothing is trained while readings are later than this after their second, at the 95th percentile."""
+    busy_load: float = Field(1.5, gt=0)
+    """Or while so many processes per core want to run."""
+    trigger: TriggerSection = TriggerSection()
+    gate: GateSection = GateSection()
+    monitor: MonitorSection = MonitorSection()
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Self:
+        """A buffer that can never fill up, or a training that nobody can judge, would wait for ever."""
+        if self.trigger.n_samples > self.max_samples:
+            msg = f"trigger.n_samples {self.trigger.n_samples} is more than max_samples {self.max_samples}"
+            raise ValueError(msg)
+        if self.trigger.n_blocks < 2 * self.gate.n_blocks:
+            msg = f"trigger.n_blocks {self.trigger.n_blocks} is less than twice gate.n_blocks, {self.gate.n_blocks}"
+            raise ValueError(msg)
+        return self
 
 
 class LogSection(Section):

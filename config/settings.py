@@ -18,13 +18,20 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from config.engine import (
+    ChangesSection,
+    DenoiseSection,
+    EngagementSection,
+    FusionSection,
+    GroupSection,
+    LabelsSection,
+    NoiseSection,
+    PolarisationSection,
+)
 from config.errors import ConfigError
 from config.sections import (
     AnalysisSection,
-    ChangesSection,
-    FusionSection,
     GallerySection,
-    GroupSection,
     HttpSection,
     LimitsSection,
     LogSection,
@@ -61,7 +68,12 @@ class Settings(BaseSettings):
     gallery: GallerySection = GallerySection()
     fusion: FusionSection = FusionSection()
     changes: ChangesSection = ChangesSection()
+    noise: NoiseSection = NoiseSection()
+    denoise: DenoiseSection = DenoiseSection()
     group: GroupSection = GroupSection()
+    polarisation: PolarisationSection = PolarisationSection()
+    engagement: EngagementSection = EngagementSection()
+    labels: LabelsSection = LabelsSection()
     mqtt: MqttSection = MqttSection()
     outbox: OutboxSection = OutboxSection()
     http: HttpSection = HttpSection()

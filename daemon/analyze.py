@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
+from daemon.annotate import Annotations
 from daemon.app import (
     attuned_version,
     make_metrics,
@@ -19,7 +20,9 @@ from daemon.app import (
 )
 from daemon.consent import ConsentGate
 from daemon.errors import FailedError, UnusableInputError
+from daemon.report.drawn import NAMES
 from daemon.report.page import write_report
+from daemon.report.pictures import remove_pictures
 from daemon.session import Session
 from daemon.sinks.tables import TablesSink
 from daemon.sources.file import FileSource, Recording
@@ -27,6 +30,11 @@ from models.loading import ExpressionModels
 
 OUTPUTS = ("seconds.parquet", "group.parquet", "events.jsonl", "tiles.jsonl", "summary.json", "report.html")
 SUMMARY = "attuned/summary/1"
+SETTINGS = {
+    *("analysis", "gallery", "fusion", "changes", "noise", "denoise"),
+    *("group", "polarisation", "engagement", "labels"),
+}
+"""Sections that what is written depends on."""
 
 
 def prepare_folder(folder: Path, *, force: bool) -> None:
@@ -42,6 +50,7 @@ def prepare_folder(folder: Path, *, force: bool) -> None:
             raise UnusableInputError(msg)
         for name in OUTPUTS:
             (folder / name).unlink(missing_ok=True)
+        remove_pictures(folder, ours=NAMES)
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}); give another folder"
         raise UnusableInputError(msg) from error
@@ -57,13 +66,15 @@ async def analyze(
     anchor: datetime | None,
     seed: str | None,
     on_frame: Callable[[float], None],
+    annotations: Annotations | None = None,
 ) -> dict[str, Any]:
-    """Writes the six outputs of one recording into an empty folder and returns the summary.
+    """Writes the outputs of one recording into an empty folder and returns the summary.
 
     Whatever ends it early, what was read is kept, and the summary says that it is partial.
 
     Raises:
         FailedError: The disk does not take it.
+        UnusableInputError: The annotations do not fit what was found; everything is written, the report without them.
     """
     minimum = settings.group.minimum
     info = recording_info(recording, models, purpose=purpose, minimum=minimum, anchor=anchor, seed=seed)
@@ -93,14 +104,29 @@ async def analyze(
                 summary = _summary(settings, models, session=session, source=source, tables=tables)
                 _write_json(folder / "summary.json", summary)
                 try:
-                    write_report(folder, created=datetime.now(UTC))
+                    unfit = _report(folder, annotations)
                 except FailedError as error:
                     _write_json(folder / "summary.json", summary | {"partial": True, "reason": str(error)})
                     raise
     except OSError as error:
         msg = f"{folder}: cannot be written ({error.strerror}); what was written is kept and incomplete"
         raise FailedError(msg) from error
+    # Told when all is written, and never instead of what ended it early.
+    if unfit is not None:
+        raise unfit
     return summary
+
+
+def _report(folder: Path, annotations: Annotations | None) -> UnusableInputError | None:
+    """Writes the report, without the annotations where they do not fit; what is wrong with them."""
+    try:
+        write_report(folder, annotations=annotations)
+    except UnusableInputError as error:
+        if annotations is None:
+            raise
+        write_report(folder)
+        return error
+    return None
 
 
 def _summary(
@@ -151,7 +177,7 @@ def _summary(
             arm: {"version": model.version, "sha256": model.sha256}
             for arm, model in (("pixel", models.pixel), ("landmark", models.landmark))
         },
-        "settings": settings.model_dump(mode="json", include={"analysis", "gallery", "fusion", "changes", "group"}),
+        "settings": settings.model_dump(mode="json", include=SETTINGS),
         "partial": session.problem is not None,
         "reason": session.problem,
         "warnings": warnings,

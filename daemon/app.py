@@ -42,12 +42,18 @@ from daemon.sources.urls import Kind, kind_of
 from daemon.sources.whip import WhipConnection, WhipEndpoint
 from models.faces import MediaPipeFaceSpotter, MediaPipeFaceTracker
 from models.loading import ExpressionModels, load_models
+from pipeline.afterwards import AfterwardsSettings
 from pipeline.call import CallSettings
 from pipeline.changes import ChangeSettings
+from pipeline.denoise import DenoiseSettings, TransientSettings
+from pipeline.engagement import EngagementSettings
 from pipeline.fusion import FusionSettings
 from pipeline.gallery import GalleryHints, GallerySettings, GallerySplitter
 from pipeline.group import GroupSettings
 from pipeline.identity import TileIdentity
+from pipeline.labelling import LabelSettings
+from pipeline.polarisation import PolarisationSettings
+from pipeline.synchrony import SynchronySettings
 from pipeline.wire import EPOCH, Stamp, Topics, Versions
 
 log = structlog.get_logger()
@@ -112,9 +118,23 @@ def call_settings(settings: Settings) -> CallSettings:
         rate_hz=settings.analysis.rate_hz,
         grace_s=settings.analysis.grace_ms / 1000,
         fusion=FusionSettings(**settings.fusion.model_dump()),
-        changes=ChangeSettings(**settings.changes.model_dump()),
-        group=GroupSettings(**settings.group.model_dump()),
+        denoise=DenoiseSettings(**settings.denoise.model_dump()),
+        polarisation=PolarisationSettings(**settings.polarisation.model_dump()),
+        afterwards=AfterwardsSettings(
+            memory_s=settings.engagement.memory_s,
+            transients=TransientSettings(**settings.noise.model_dump()),
+            changes=ChangeSettings(**settings.changes.model_dump()),
+            engagement=_engagement(settings),
+            labels=LabelSettings(**settings.labels.model_dump()),
+            group=GroupSettings(**settings.group.model_dump()),
+        ),
     )
+
+
+def _engagement(settings: Settings) -> EngagementSettings:
+    """Constants of algorithm 8, with those of synchrony inside."""
+    values = settings.engagement.model_dump()
+    return EngagementSettings(**values | {"synchrony": SynchronySettings(**values["synchrony"])})
 
 
 def make_session(

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Annotated, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
 import typer
 from rich.console import Console
@@ -22,6 +22,9 @@ from config.settings import Settings, find_config, load_settings
 from daemon.commands import JsonOption, one_line_errors
 from daemon.errors import FailedError, SourceError, UnusableInputError
 from daemon.evaluate import evaluate_app
+
+if TYPE_CHECKING:
+    from daemon.annotate import Annotations
 
 T = TypeVar("T")
 
@@ -59,6 +62,12 @@ ConsentOption = Annotated[
 ]
 StartOption = Annotated[
     str | None, typer.Option(help="UTC of the first picture, as 2026-01-31T12:00:00Z; default: what the file says.")
+]
+
+
+AnnotationsOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV with rater, participant, second, label; see `annotate-template`.", readable=False),
 ]
 
 
@@ -162,6 +171,16 @@ def refuse_same_names(videos: list[str]) -> None:
         raise UnusableInputError(msg)
 
 
+def labels_of(path: Path | None, n_recordings: int = 1) -> "Annotations | None":
+    """What raters filled in, if anything was given."""
+    from daemon.annotate import read_annotations
+
+    if path is not None and n_recordings > 1:
+        msg = "--annotations are of one recording; analyse the videos, then `attuned report DIR --annotations` for each"
+        raise UnusableInputError(msg)
+    return None if path is None else read_annotations(path)
+
+
 @app.command()
 @one_line_errors
 def analyze(
@@ -174,11 +193,12 @@ def analyze(
     start: StartOption = None,
     seed: Annotated[str | None, typer.Option(help="Makes the pseudonyms; default: the recording itself.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what analyze wrote into the folder before.")] = False,
+    annotations: AnnotationsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Turn recordings into tables and a report, as fast as the machine can.
 
-    Writes seconds.parquet, group.parquet, events.jsonl, tiles.jsonl, summary.json and report.html. The same
+    Writes seconds.parquet, group.parquet, events.jsonl, tiles.jsonl, summary.json, report.html and figures/. The same
     recording gives the same bytes. Without a face in it you get coverage 0 and a warning, not an error.
     """
     from daemon.analyze import analyze as analyze_recording
@@ -192,6 +212,7 @@ def analyze(
         msg = "--consent required: nobody in a recording can agree any more; `declared` says that everybody did"
         raise UnusableInputError(msg)
     refuse_same_names(videos)
+    labels = labels_of(annotations, n_recordings=len(videos))
     recordings = [open_recording(video) for video in videos]
     models = models_of(settings)
     # Nothing of an earlier run is touched before all that is needed for this one is known to be good.
@@ -219,6 +240,7 @@ def analyze(
                     anchor=anchor,
                     seed=seed,
                     on_frame=on_frame,
+                    annotations=labels,
                 )
             )
             progress.update(
@@ -244,6 +266,85 @@ def analyze(
         raise FailedError("\n".join([*partial, *unreadable]))
     if unreadable:
         raise SourceError("\n".join(unreadable))
+
+
+@app.command()
+@one_line_errors
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `attuned analyze` wrote.", readable=False)],
+    annotations: AnnotationsOption = None,
+) -> None:
+    """Make report.html and figures/ again from the tables, without the video: the bytes that analyze wrote."""
+    from daemon.report.page import write_report
+
+    print(f"{write_report(folder, annotations=labels_of(annotations))}", file=sys.stderr)
+
+
+@app.command()
+@one_line_errors
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A folder of `attuned analyze`.", readable=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one of the same event.", readable=False)],
+    out: Annotated[Path, typer.Option(help="Folder for compare.html, compare.json and figures/.", readable=False)],
+    offset: Annotated[
+        int | None, typer.Option(help="Second s of A is second s + OFFSET of B; default: found from the expressions.")
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(help="p-…=p-…: who of A is who of B; can be repeated; default: found.")
+    ] = None,
+    annotations: AnnotationsOption = None,
+    annotations_b: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labels of B, where A and B use the same pseudonyms; else one file holds both.", readable=False
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what compare wrote into the folder before.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Two analysed recordings of one event, aligned in time: an original and its deepfake, two cameras, two models."""
+    from daemon.report.compare import compare as compare_folders
+
+    pairs = [tuple(names.split("=")) for names in pair or []]
+    if not all(len(names) == 2 and all(names) for names in pairs):  # noqa: PLR2004 (a pair)
+        msg = f"--pair {next(n for n in pair or [] if n.count('=') != 1 or not all(n.split('=')))}: give p-…=p-…"
+        raise UnusableInputError(msg)
+    told = compare_folders(
+        (first, second),
+        out,
+        offset_s=offset,
+        pairs=cast("list[tuple[str, str]]", pairs),
+        annotations=(labels_of(annotations), labels_of(annotations_b)),
+        force=force,
+    )
+    if not told["offset_clear"]:
+        print("attuned: warning: the offset is not clear from the data; give --offset if you know it", file=sys.stderr)
+    if as_json:
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+    else:
+        found = f"offset {told['offset_s']:+d} s, {len(told['pairs'])} pairs"
+        print(f"{found} → {out}/compare.html", file=sys.stderr)
+
+
+@app.command("annotate-template")
+@one_line_errors
+def annotate_template(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `attuned analyze` wrote.", readable=False)],
+    raters: Annotated[str, typer.Option(help="Names or numbers of those who will label, separated by commas.")] = (
+        "rater-1,rater-2,rater-3"
+    ),
+    every: Annotated[int, typer.Option(min=1, max=3600, help="Label every N-th second.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="The CSV file; default DIR/annotations.csv. Never overwritten.", readable=False)
+    ] = None,
+) -> None:
+    """Write an empty table for human raters: a line for each rater, participant and second of the recording."""
+    from daemon.annotate import write_template
+    from daemon.report.tables import read_tables
+
+    path = out or folder / "annotations.csv"
+    n = write_template(read_tables(folder), path, raters=[name.strip() for name in raters.split(",")], every=every)
+    print(f"{path}: {n} lines to label; leave out what you cannot tell", file=sys.stderr)
 
 
 @app.command()
@@ -361,6 +462,29 @@ def bench(
     print(json.dumps(result, indent=1) if as_json else format_bench(result))
 
 
+@app.command()
+@one_line_errors
+def simulate(
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many simulated calls of each sort.")] = 20,
+    params: Annotated[
+        Path | None,
+        typer.Option(help="YAML with parameters of the groups; what it leaves out is as shipped.", readable=False),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that simulate; default: as many as there are cores.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What every mechanism of the group engine is worth, on simulated groups whose truth is known.
+
+    Their faces are drawn from what the models said of real ones; see daemon/simulate/params.yaml for everything else.
+    """
+    from daemon.simulate.command import format_simulation, run_simulation
+
+    result = run_simulation(params, n_seeds=seeds, jobs=jobs or os.cpu_count() or 1)
+    print(json.dumps(result, indent=1) if as_json else format_simulation(result))
+
+
 @models_app.command("list")
 @one_line_errors
 def models_list(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -382,6 +506,34 @@ def models_show(
 
     found = show_model(model)
     print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else format_model(found))
+
+
+@models_app.command("rollback")
+@one_line_errors
+def models_rollback(
+    participant: Annotated[str, typer.Argument(help="Whose head, such as p-3f2a91c0.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the head that reads a participant back for good; the version before it serves, else the generic one."""
+    from daemon.catalogue import roll_back
+
+    done = roll_back(settings_from(config), participant)
+    print(json.dumps(done) if as_json else f"{done['participant']}: {done['from']} → {done['to']}")
+
+
+@models_app.command("forget")
+@one_line_errors
+def models_forget(
+    participant: Annotated[str, typer.Argument(help="Who is to be forgotten, such as p-3f2a91c0.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase all samples, pictures and heads of a participant; this cannot be undone."""
+    from daemon.catalogue import forget
+
+    done = forget(settings_from(config), participant)
+    print(json.dumps(done) if as_json else f"{done['participant']}: {done['state']}")
 
 
 @config_app.command("check")

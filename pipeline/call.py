@@ -1,14 +1,16 @@
 """One call, second by second: readings of frames in, everything that is known of a second out."""
 
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from pipeline.changes import DEFAULT_CHANGES, ChangeCounter, ChangeDetector, ChangeScopes, ChangeSettings
-from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, fuse
+from pipeline.afterwards import DEFAULT_AFTERWARDS, Afterwards, AfterwardsSettings
+from pipeline.changes import ChangeCounter, ChangeDetector
+from pipeline.denoise import DEFAULT_DENOISE, DenoiseSettings, GroupDenoiser
+from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, WeightRule, fuse
 from pipeline.gallery import same_layout
-from pipeline.group import DEFAULT_GROUP, GroupSettings, synthesise
+from pipeline.group import synthesise
+from pipeline.polarisation import DEFAULT_POLARISATION, PolarisationSettings, Polariser
 from pipeline.seconds import SecondAggregator
 from pipeline.types import Box, CallSecond, Event, FaceReading, FusedReading, SecondReading
 
@@ -23,8 +25,9 @@ class CallSettings:
     rate_hz: float = 5.0
     grace_s: float = 0.2
     fusion: FusionSettings = DEFAULT_FUSION
-    changes: ChangeSettings = DEFAULT_CHANGES
-    group: GroupSettings = DEFAULT_GROUP
+    denoise: DenoiseSettings = DEFAULT_DENOISE
+    polarisation: PolarisationSettings = DEFAULT_POLARISATION
+    afterwards: AfterwardsSettings = DEFAULT_AFTERWARDS
 
 
 DEFAULT_CALL = CallSettings()
@@ -33,19 +36,25 @@ DEFAULT_CALL = CallSettings()
 class Call:
     """State of one call between its frames; knows no clock, `time_s` comes with what it is given.
 
-    `look` and `add` take what was seen, `advance` returns the seconds that are over, `finish` the rest.
+    `look` and `add` take what was seen, `advance` returns the seconds that are over, `finish` the rest. A reading goes
+    out as it is; what is derived from it waits until it is known whether it was noise (GROUP, section 4.2).
+
+    Args:
+        settings: Of all algorithms.
+        weights: How much each arm counts; None: the rule of GROUP, section 4.3.
     """
 
-    def __init__(self, settings: CallSettings = DEFAULT_CALL) -> None:
+    def __init__(self, settings: CallSettings = DEFAULT_CALL, weights: WeightRule | None = None) -> None:
         self._settings = settings
         self._seconds = SecondAggregator(rate_hz=settings.rate_hz, grace_s=settings.grace_s)
-        self._weights = AdaptiveWeights(settings.fusion)
-        self._detectors: dict[str, ChangeDetector] = {}
-        self._counter = ChangeCounter(settings.changes)
-        self._scopes = ChangeScopes(settings.changes)
+        self._weights = weights or AdaptiveWeights(settings.fusion)
+        self._counter = ChangeCounter(settings.afterwards.changes)
+        # Noise counts here: who reads noisier than the others leans on landmarks for it (GROUP, section 4.3).
+        self._noisy: dict[str, ChangeDetector] = {}
+        self._afterwards = Afterwards(settings.afterwards)
+        self._denoiser = GroupDenoiser(settings.denoise)
+        self._polariser = Polariser(settings.polarisation)
         self._members: tuple[str, ...] = ()
-        # Who has had a face while changes that are settled now came to be: looking away for a second is no leaving.
-        self._engaged: deque[frozenset[str]] = deque(maxlen=2 * settings.changes.together_s + settings.changes.hold)
         self._looks: dict[int, tuple[Tiles, dict[str, str]]] = {}
         self._unread: dict[str, str] = {}
         self._tiles: Tiles = ()
@@ -86,23 +95,45 @@ class Call:
     def finish(self, end_s: float) -> tuple[list[CallSecond], tuple[Event, ...]]:
         """The seconds that were still open, and the events that were still waiting for more to come."""
         seconds = [self._second(second, readings) for second, readings in self._seconds.finish(end_s)]
-        return seconds, tuple(self._scopes.finish(frozenset().union(*self._engaged)))
+        return seconds, tuple(self._afterwards.finish())
 
     def _second(self, second: int, arms: tuple[SecondReading, ...]) -> CallSecond:
         """Closes one second."""
-        if self._first is None:
-            self._first = second
+        self._first = second if self._first is None else self._first
         events = self._presence(second, tuple(reading.participant for reading in arms))
         readings = tuple(
             fuse(reading, self._weights.landmark(reading.participant), self._settings.fusion) for reading in arms
         )
-        group = synthesise(second, readings, self._settings.group, self._unread)
-        self._engaged.append(frozenset(group.engaged))
-        events += self._changes(second, readings)
-        if self._weights.due(second - self._first + 1):
-            # Nobody is known to be unengaged yet, so everybody counts, also who is out of sight just now.
-            self._weights.update(self._counter.per_minute(second), group.members)
-        return CallSecond(second, readings, group, tuple(events), self._tiles)
+        distributions = {reading.participant: reading.probabilities for reading in readings}
+        settled, happened = self._afterwards.add(second, distributions)
+        unengaged = self._afterwards.unengaged
+        group = synthesise(second, readings, self._settings.afterwards.group, self._unread, unengaged)
+        for known in settled:
+            self._denoiser.amend(known.second, known.group)
+        in_group = {who: row for who, row in distributions.items() if row is not None and who not in unengaged}
+        polarisation, split = self._polariser.add(second, in_group)
+        group = replace(
+            group,
+            denoised=self._denoiser.add(second, group.probabilities),
+            polarisation=polarisation,
+            engagement=self._afterwards.engagement,
+        )
+        self._adapt(second, second - self._first + 1, readings, [who for who in group.members if who not in unengaged])
+        return CallSecond(second, readings, group, (*events, *happened, *split), self._tiles, tuple(settled))
+
+    def _adapt(self, second: int, elapsed_s: int, readings: tuple[FusedReading, ...], engaged: Collection[str]) -> None:
+        """Counts changes of expression, and updates the weights where it is time."""
+        for gone in [who for who in self._noisy if not self._afterwards.knows(who)]:
+            del self._noisy[gone]
+            self._weights.forget(gone)
+        for reading in readings:
+            who, row = reading.participant, reading.probabilities
+            detector = self._noisy.setdefault(who, ChangeDetector(who, self._settings.afterwards.changes))
+            changed = detector.add(second, row) is not None
+            self._counter.add(second, who, covered=row is not None, changed=changed)
+        self._weights.observe(second, [reading.arms for reading in readings])
+        if self._weights.due(elapsed_s):
+            self._weights.update(self._counter.per_minute(second), engaged)
 
     def _presence(self, second: int, members: tuple[str, ...]) -> list[Event]:
         """Who came, who left, and whether the layout changed."""
@@ -116,20 +147,6 @@ class Call:
         if before and self._tiles and not _same(before, self._tiles):
             events.append(Event("layout_changed", time_s, (), {"tiles": len(self._tiles)}))
         return events
-
-    def _changes(self, second: int, readings: tuple[FusedReading, ...]) -> list[Event]:
-        """Counts changes of expression and returns those whose scope is decided."""
-        confirmed = []
-        for reading in readings:
-            participant = reading.participant
-            detector = self._detectors.setdefault(participant, ChangeDetector(participant, self._settings.changes))
-            change = detector.add(second, reading.probabilities)
-            covered = reading.probabilities is not None
-            self._counter.add(second, participant, covered=covered, changed=change is not None)
-            if change is not None:
-                confirmed.append(change)
-        self._scopes.add(confirmed)
-        return self._scopes.settle(second, frozenset().union(*self._engaged))
 
 
 def _same(before: Tiles, after: Tiles) -> bool:

@@ -18,12 +18,19 @@ class ChangeSettings:
     hold: covered seconds it must last, and the length of the running mean.
     together_s: how far apart changes of a group-wise event may begin.
     window_s: trailing seconds in which changes are counted for the adaptive weights.
+    gap_s: an absence longer than that is not bridged: what somebody comes back with is a new reference, no change.
+    follow: share of the distance to every reading by which the reference follows a face that does not change; drifts and
+        a reference of three odd seconds make no changes so.
+    least_s: covered seconds below which nobody's changes are counted; fewer say nothing of a rate per minute.
     """
 
-    distance: float = 0.25
+    distance: float = 0.3
     hold: int = 3
     together_s: int = 2
     window_s: int = 60
+    gap_s: int = 10
+    follow: float = 0.1
+    least_s: int = 15
 
 
 DEFAULT_CHANGES = ChangeSettings()
@@ -41,70 +48,100 @@ class Change:
 
 def total_variation(p: F64, r: F64) -> float:
     """½ Σ |p - r| of two distributions, in [0, 1]."""
-    return float(np.abs(p - r).sum() / 2)
+    return float(np.abs(p - r).sum()) / 2
+
+
+def mean_of(rows: Sequence[F64]) -> F64:
+    """(7,) mean of a few distributions, at least one; several times as fast as numpy's, which counts per member."""
+    total = rows[0]
+    for row in rows[1:]:
+        total = total + row
+    return total / len(rows)
 
 
 class ChangeDetector:
-    """Changes of one participant. Seconds without a reading neither confirm nor end an excursion."""
+    """Changes of one participant (algorithm 4).
+
+    Seconds without a reading neither confirm nor end an excursion, up to `gap_s` of them; after more the participant
+    begins anew. The reference is what was confirmed last, and follows slowly.
+    """
 
     def __init__(self, participant: str, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
         self._participant = participant
         self._settings = settings
-        self._recent: deque[F64] = deque(maxlen=settings.hold)
+        # As far back as the readings in which the mean of the first second beyond began.
+        self._recent: deque[tuple[int, F64]] = deque(maxlen=2 * settings.hold - 1)
         self._reference: F64 | None = None
-        self._onset: int | None = None
         self._n_beyond = 0
 
     def add(self, second: int, probabilities: F64 | None) -> Change | None:
         """The change that this second confirms; None for `probabilities` means that nothing was read."""
         if probabilities is None:
             return None
-        self._recent.append(probabilities)
-        if len(self._recent) < self._settings.hold:
+        s = self._settings
+        if self._recent and second - self._recent[-1][0] > s.gap_s + 1:
+            self._recent.clear()
+            self._reference, self._n_beyond = None, 0
+        self._recent.append((second, probabilities))
+        if len(self._recent) < s.hold:
             return None
-        mean = np.asarray(np.mean(self._recent, axis=0))
+        mean = mean_of([row for _, row in self._recent][-s.hold :])
         if self._reference is None:
             self._reference = mean
             return None
-        if total_variation(mean, self._reference) < self._settings.distance:
-            self._onset, self._n_beyond = None, 0
+        if total_variation(mean, self._reference) < s.distance:
+            self._n_beyond = 0
+            self._reference = self._reference + s.follow * (probabilities - self._reference)
             return None
-        if self._onset is None:
-            self._onset = second
         self._n_beyond += 1
-        if self._n_beyond < self._settings.hold:
+        # The mean stays beyond for a while after a short excursion is over: the last reading must be there itself.
+        if self._n_beyond < s.hold or _lead(probabilities, self._reference, mean) <= 0:
             return None
-        change = Change(self._participant, self._onset, self._reference, mean)
-        self._reference, self._onset, self._n_beyond = mean, None, 0
+        change = Change(self._participant, self._onset(self._reference, mean), self._reference, mean)
+        self._reference, self._n_beyond = mean, 0
         return change
+
+    def _onset(self, before: F64, after: F64) -> int:
+        """The second from which on the readings are nearer to `after` than to `before`, all in all.
+
+        The running mean leaves the reference up to two seconds after the readings have.
+        """
+        best, total, onset = -np.inf, 0.0, self._recent[-1][0]
+        for second, row in reversed(self._recent):
+            total += _lead(row, before, after)
+            if total > best:
+                best, onset = total, second
+        return onset
+
+
+def _lead(row: F64, before: F64, after: F64) -> float:
+    """By how much a distribution is nearer to `after` than to `before`, in [-1, 1]."""
+    return total_variation(row, before) - total_variation(row, after)
 
 
 class ChangeCounter:
     """Changes per covered minute of each participant in the trailing window, for the adaptive weights."""
 
     def __init__(self, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
-        self._window_s = settings.window_s
-        self._covered: dict[str, deque[int]] = {}
-        self._changed: dict[str, deque[int]] = {}
+        self._settings = settings
+        self._seconds: dict[str, deque[tuple[int, bool]]] = {}
 
     def add(self, second: int, participant: str, *, covered: bool, changed: bool) -> None:
         """Counts one second of one participant."""
-        for series, happened in ((self._covered, covered), (self._changed, changed)):
-            times = series.setdefault(participant, deque())
-            if happened:
-                times.append(second)
+        if covered:
+            self._seconds.setdefault(participant, deque()).append((second, changed))
 
     def per_minute(self, second: int) -> dict[str, float]:
-        """c_i of everybody who was covered in the window that ends with `second`."""
-        for series in (self._covered, self._changed):
-            for times in series.values():
-                while times and times[0] <= second - self._window_s:
-                    times.popleft()
-        return {
-            participant: 60.0 * len(self._changed[participant]) / len(covered)
-            for participant, covered in self._covered.items()
-            if covered
-        }
+        """c_i of everybody with at least `least_s` covered seconds in the window that ends with `second`."""
+        rates: dict[str, float] = {}
+        for participant, seconds in list(self._seconds.items()):
+            while seconds and seconds[0][0] <= second - self._settings.window_s:
+                seconds.popleft()
+            if not seconds:
+                del self._seconds[participant]
+            elif len(seconds) >= self._settings.least_s:
+                rates[participant] = 60.0 * sum(changed for _, changed in seconds) / len(seconds)
+        return rates
 
 
 class ChangeScopes:
@@ -112,7 +149,7 @@ class ChangeScopes:
 
     A change is group-wise when more than half of the engaged members, at least two, change within ± 2 s of one of
     them. That one can begin 2 s later, the last of them another 2 s, and it takes `hold` seconds to be confirmed; so
-    long every change waits.
+    long every change waits. The faintest take two seconds more, and may be told alone for that.
     """
 
     def __init__(self, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
@@ -159,18 +196,25 @@ class ChangeScopes:
 
 
 def change_event(scope: str, changes: Mapping[str, Change]) -> Event:
-    """A `change` event dated at the earliest onset; from and to are the top classes of the mean distributions."""
+    """A `change` event dated at the earliest onset.
+
+    `from` and `to` are the top classes of the mean distributions; where the top stays the same, the class that fell
+    most and the class that grew most.
+    """
     members = sorted(changes)
-    before = np.mean([changes[p].before for p in members], axis=0)
-    after = np.mean([changes[p].after for p in members], axis=0)
+    before = np.asarray(np.mean([changes[p].before for p in members], axis=0))
+    after = np.asarray(np.mean([changes[p].after for p in members], axis=0))
+    start, end = int(before.argmax()), int(after.argmax())
+    if start == end:
+        start, end = int((after - before).argmin()), int((after - before).argmax())
     return Event(
         kind="change",
         time_s=float(min(change.onset for change in changes.values())),
         participants=tuple(members),
         data={
             "scope": scope,
-            "from": EMOTIONS[int(before.argmax())],
-            "to": EMOTIONS[int(after.argmax())],
+            "from": EMOTIONS[start],
+            "to": EMOTIONS[end],
             "distance": round(total_variation(before, after), 6),
         },
     )

@@ -1,7 +1,8 @@
 """Two arms → one distribution, with weights that adapt to each participant (GROUP, section 4.3 and Fig. 6)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pipeline.types import FusedReading, SecondReading, frozen_array
 
@@ -46,12 +47,53 @@ def fuse(arms: SecondReading, weight_landmark: float, settings: FusionSettings =
     return FusedReading(arms, 1 - weight_landmark, weight_landmark, probabilities, abstain=poor or unsure)
 
 
+class WeightRule(Protocol):
+    """Decides how much each arm counts for a participant; the landmark arm's weight begins at 0.5."""
+
+    def observe(self, second: int, readings: Sequence[SecondReading]) -> None:
+        """Takes what both arms said in a second, for rules that look at more than changes."""
+
+    def landmark(self, participant: str) -> float:
+        """Weight of the landmark arm in [0, 1]."""
+
+    def due(self, elapsed_s: int) -> bool:
+        """Whether an update is due when that many seconds of the call are over."""
+
+    def update(self, changes_per_minute: Mapping[str, float], engaged: Collection[str]) -> None:
+        """One step for everybody in `changes_per_minute`; the group's mean is over the `engaged`."""
+
+    def forget(self, participant: str) -> None:
+        """Somebody has been gone for long; whoever comes back begins at 0.5."""
+
+
+def update_due(elapsed_s: int, settings: FusionSettings) -> bool:
+    """Whether weights are updated when that many seconds of a call are over: every 10 s from 20 s on."""
+    return elapsed_s >= settings.first_s and (elapsed_s - settings.first_s) % settings.every_s == 0
+
+
+def mean_changes(changes_per_minute: Mapping[str, float], engaged: Collection[str]) -> float | None:
+    """Mean over the engaged members who were counted; None with fewer than two of them, who are no group."""
+    counted = sorted(changes_per_minute[p] for p in engaged if p in changes_per_minute)
+    return sum(counted) / len(counted) if len(counted) >= 2 else None  # noqa: PLR2004 (a group)
+
+
+def deviation(count: float, mean: float) -> float:
+    """d_i = clip((c_i - mean) / (mean + 1), -1, 1) of changes per minute."""
+    return min(1.0, max(-1.0, (count - mean) / (mean + 1)))
+
+
 class AdaptiveWeights:
-    """The landmark arm's weight of each participant; 0.5 at first, above-average movers lean on landmarks."""
+    """The landmark arm's weight of each participant; 0.5 at first, above-average movers lean on landmarks.
+
+    Somebody who is absent keeps the weight that they had.
+    """
 
     def __init__(self, settings: FusionSettings = DEFAULT_FUSION) -> None:
         self._settings = settings
         self._landmark: dict[str, float] = {}
+
+    def observe(self, second: int, readings: Sequence[SecondReading]) -> None:
+        """Nothing to be learned here: this rule looks at changes alone."""
 
     def landmark(self, participant: str) -> float:
         """Weight of the landmark arm in [0.2, 0.8]."""
@@ -59,9 +101,7 @@ class AdaptiveWeights:
 
     def due(self, elapsed_s: int) -> bool:
         """Whether an update is due when that many seconds of the call are over."""
-        return (
-            elapsed_s >= self._settings.first_s and (elapsed_s - self._settings.first_s) % self._settings.every_s == 0
-        )
+        return update_due(elapsed_s, self._settings)
 
     def update(self, changes_per_minute: Mapping[str, float], engaged: Collection[str]) -> None:
         """One step of GROUP Fig. 6, with the step a function of the deviation and a pull to 0.5.
@@ -70,16 +110,18 @@ class AdaptiveWeights:
         The mean is over the engaged members; with fewer than two of them the weights rest.
 
         Args:
-            changes_per_minute: c_i of every participant who was covered at all in the trailing minute.
+            changes_per_minute: c_i of every participant who was covered long enough in the trailing minute.
             engaged: Members who count for the mean.
         """
-        counted = sorted(changes_per_minute[p] for p in engaged if p in changes_per_minute)
-        if len(counted) < 2:  # noqa: PLR2004 (a group)
+        mean = mean_changes(changes_per_minute, engaged)
+        if mean is None:
             return
         s = self._settings
-        mean = sum(counted) / len(counted)
         for participant, count in changes_per_minute.items():
-            deviation = min(1.0, max(-1.0, (count - mean) / (mean + 1)))
             weight = self.landmark(participant)
-            weight += s.gain * deviation - s.pull * (weight - 0.5)
+            weight += s.gain * deviation(count, mean) - s.pull * (weight - 0.5)
             self._landmark[participant] = min(s.weight_max, max(s.weight_min, weight))
+
+    def forget(self, participant: str) -> None:
+        """Whoever comes back begins at 0.5."""
+        self._landmark.pop(participant, None)

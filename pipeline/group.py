@@ -1,6 +1,6 @@
 """Members → the group: synthesis, deviation, dominant emotions (GROUP, section 4.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -37,19 +37,31 @@ def synthesise(
     readings: Sequence[FusedReading],
     settings: GroupSettings = DEFAULT_GROUP,
     unread: Mapping[str, str] = MappingProxyType({}),
+    unengaged: Collection[str] = (),
 ) -> GroupReading:
     """The group's distribution: the sum of its members' distributions, normalised; order does not matter.
 
-    A member without a reading in this second stays a member and is left out of the sum, with the reason that
-    `unread` gives, else `no_face`. With fewer readings than `minimum` there is no distribution.
+    Whoever is left out of the sum stays a member. Without a reading in this second the reason is what `unread` gives,
+    else `no_face`; the `unengaged` are left out because the group does not move them (GROUP, section 5). With fewer
+    than `minimum` left there is no distribution.
     """
-    read = sorted((r.participant, r.probabilities) for r in readings if r.probabilities is not None)
     excluded = {r.participant: unread.get(r.participant, "no_face") for r in readings if r.probabilities is None}
-    members = tuple(r.participant for r in readings)
-    engaged = tuple(r.participant for r in readings if r.probabilities is not None)
-    if len(read) < max(2, settings.minimum):
+    excluded |= {
+        r.participant: "unengaged" for r in readings if r.participant in unengaged and r.probabilities is not None
+    }
+    read = {r.participant: r.probabilities for r in readings if r.participant not in excluded}
+    members, engaged = tuple(r.participant for r in readings), tuple(read)
+    probabilities = mean_distribution(read, settings)
+    if probabilities is None:
         return GroupReading(second, members, engaged, excluded, None, (), {})
-    total = np.sum([p for _, p in read], axis=0)
-    probabilities = frozen_array(np.asarray(total / total.sum()))
-    deviation = {participant: float(np.linalg.norm(p - probabilities)) for participant, p in read}
+    deviation = {who: float(np.linalg.norm(p - probabilities)) for who, p in sorted(read.items()) if p is not None}
     return GroupReading(second, members, engaged, excluded, probabilities, dominant(probabilities, settings), deviation)
+
+
+def mean_distribution(distributions: Mapping[str, F64 | None], settings: GroupSettings = DEFAULT_GROUP) -> F64 | None:
+    """(7,) sum of the distributions of those that have one, normalised; None where they are fewer than `minimum`."""
+    rows = [row for _, row in sorted(distributions.items()) if row is not None]
+    if len(rows) < max(2, settings.minimum):
+        return None
+    total = np.sum(rows, axis=0)
+    return frozen_array(np.asarray(total / total.sum()))

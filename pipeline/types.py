@@ -182,7 +182,8 @@ class MemberEngagement:
 
     state: `unknown` while there is too little to tell; such a member stays in the group.
     correlation: the largest Pearson correlation with the mean of the others, at `lag_s` seconds (positive: the member
-        follows the others); p_value: against circular shifts. All None where nothing could be computed.
+        follows the others); p_value: of moving at the same time, against circular shifts. All None where nothing could
+        be computed.
     """
 
     participant: str
@@ -198,8 +199,8 @@ class GroupEngagement:
 
     members: everybody, sorted by participant.
     type: None while there is too little to tell.
-    synchrony: share of the pairs of engaged members that move together significantly, in [0, 1].
-    homogeneity: share of the trailing 30 s in which their distributions were alike, in [0, 1].
+    synchrony: share of the pairs of members who are not unengaged that move together in the latest 90 s, in [0, 1].
+    homogeneity: share of the trailing 45 s in which their distributions were alike, in [0, 1].
     """
 
     members: tuple[MemberEngagement, ...] = ()
@@ -270,12 +271,26 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SettledSecond:
+    """A second as it looks once what was noise in it is known (GROUP, section 4.2), a few seconds later.
+
+    distributions: (7,) of everybody who was in the call, None for absence; group: that of the engaged among them, None
+    where they are too few; labels: what the others say that a member felt.
+    """
+
+    second: int
+    distributions: Mapping[str, F64 | None]
+    group: F64 | None
+    labels: tuple[GroupLabel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CallSecond:
-    """Everything known when a second closes: readings in order of appearance, the group, what happened."""
+    """Everything known when a second closes: readings in order of appearance, the group, what happened, what settled."""
 
     second: int
     readings: tuple[FusedReading, ...]
     group: GroupReading
     events: tuple[Event, ...]
     tiles: tuple[tuple[str, Box], ...]
-    labels: tuple[GroupLabel, ...] = ()
+    settled: tuple[SettledSecond, ...] = ()

@@ -1,4 +1,4 @@
-"""The report's two figures: one participant over time, and the group over time."""
+"""The report's figures over time, one participant's and the group's, and the panels they are made of."""
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from daemon.report.tables import MEASURES, Happening, Tables
+from daemon.report.tables import GROUP_TYPES, MEASURES, Happening, Tables
 from daemon.report.timeline import (
     FAINT,
     INK,
@@ -33,6 +33,31 @@ MAX_NAMED: Final = 3
 ABSTAINED_SHARE: Final = 0.5
 """A bin of several seconds is hatched where the models abstained in half of those that were read."""
 HATCHED: Final = {"shape": "/", "size": 5, "solidity": 0.25, "fgcolor": INK, "bgcolor": "rgba(255,255,255,0.45)"}
+TYPE_COLOURS: Final = {
+    "unengaged": "#D55E00",
+    "engaged": "#9ECAE1",
+    "synchronous": "#4292C6",
+    "homogeneous": "#08519C",
+}
+"""From the loosest to the closest group: orange stands apart, the others darken."""
+STATE_SHADES: Final = (("unengaged", 0, "#D55E00"), ("unknown", 1, "#D9D9D9"), ("engaged", 2, "#0072B2"))
+SORTS: Final = {
+    "group change": "diamond",
+    "individual change": "circle-open",
+    "dismissed as noise": "x-thin-open",
+    "group type": "square-open",
+    "polarised": "star",
+    "joined or left": "triangle-right",
+    "other": "line-ns-open",
+}
+"""Lanes of the events, and their signs."""
+SORT_OF_KIND: Final = {
+    "dismissed": "dismissed as noise",
+    "group_type_changed": "group type",
+    "polarised": "polarised",
+    "participant_joined": "joined or left",
+    "participant_left": "joined or left",
+}
 ROWS_PX: Final = 400
 """Height of a heat map of many people, so that the group stays on one page of paper."""
 
@@ -45,7 +70,7 @@ def participant_figure(tables: Tables, participant: str, timeline: Timeline) -> 
     own = [h for h in tables.happenings if h.kind == "change" and participant in h.participants]
     return stack(
         [
-            _probabilities_panel("probability" + timeline.means_of, values, timeline, changes=own),
+            probabilities_panel("probability" + timeline.means_of, values, timeline, changes=own),
             _coverage_panel(rows, timeline.coarser()),
             _weights_panel(values["weight_landmark"], timeline),
         ],
@@ -62,18 +87,21 @@ def group_figure(tables: Tables, timeline: Timeline) -> Figure | None:
         values = timeline.means(group, names)
         if any(p is not None for p in values[names[0]]):
             plain = {name: values[prefix + name] for name in EMOTIONS}
-            panels.append(_probabilities_panel(title + timeline.means_of, plain, timeline, changes=()))
+            panels.append(probabilities_panel(title + timeline.means_of, plain, timeline, changes=()))
     dominant = {name: group.filter(pl.col("dominant").list.contains(name))["second"].to_list() for name in EMOTIONS}
-    panels += _lanes_panel("dominant", dominant, colour=lambda name: PALETTE[name])
-    types = group.drop_nulls("type").group_by("type", maintain_order=True).agg("second")
-    panels += _lanes_panel("type", dict(types.iter_rows()), colour=lambda _: FAINT)
+    panels += lanes_panel("dominant", dominant, colour=lambda name: PALETTE[name])
+    types = dict(group.drop_nulls("type").group_by("type", maintain_order=True).agg("second").iter_rows())
+    # The closest group is the uppermost lane.
+    types = {name: types[name] for name in (*reversed(GROUP_TYPES), *types) if name in types}
+    panels += lanes_panel("group type", types, colour=lambda name: TYPE_COLOURS.get(name, FAINT))
+    panels += _engagement_panel(tables, timeline.coarser())
     panels += _deviation_panel(tables, timeline.coarser())
     panels += _measures_panel(group, timeline.coarser())
     panels += _events_panel(tables.happenings)
     return stack(panels, timeline) if panels else None
 
 
-def _probabilities_panel(
+def probabilities_panel(
     title: str, values: Mapping[str, Values], timeline: Timeline, changes: Sequence[Happening]
 ) -> Panel:
     """Stacked shares: gaps where nothing was read, hatched where the models abstained, changes above."""
@@ -160,7 +188,7 @@ def _weights_panel(landmark: Values, timeline: Timeline) -> Panel:
     return Panel("weights of the two models", 56, [curve], axis, texts)
 
 
-def _lanes_panel(title: str, lanes: Mapping[str, Sequence[int]], colour: Callable[[str], str]) -> list[Panel]:
+def lanes_panel(title: str, lanes: Mapping[str, Sequence[int]], colour: Callable[[str], str]) -> list[Panel]:
     """A row for each name with any second, a bar over every run of its seconds."""
     traces: list[dict[str, Any]] = []
     for name, seconds in lanes.items():
@@ -220,6 +248,41 @@ def _deviation_rows(series: Mapping[str, Values], timeline: Timeline) -> Panel:
     return Panel(title, row_px * len(series), [grid], axis | {"tickfont": {"size": row_px - 1}})
 
 
+def _engagement_panel(tables: Tables, timeline: Timeline) -> list[Panel]:
+    """A row per member: engaged, not known yet, or unengaged; of a bin of several seconds what it was most."""
+    rows = tables.group.select("second", "engagement").explode("engagement").drop_nulls("engagement")
+    rows = rows.unnest("engagement").filter(pl.col("state").is_in([state for state, _, _ in STATE_SHADES]))
+    members = [p for p in tables.participants if p in set(rows["participant"].to_list())]
+    if not members:
+        return []
+    codes = {state: float(code) for state, code, _ in STATE_SHADES}
+    coded = rows.with_columns(pl.col("state").replace_strict(codes).alias("code"))
+    binned = coded.group_by("participant", timeline.bin()).agg(pl.col("code").mode().max())
+    grid: dict[str, Values] = {member: [None] * timeline.n_bins for member in members}
+    for participant, place, code in binned.iter_rows():
+        grid[participant][place] = code
+    edges = [place / 3 for place in range(4)]
+    scale = [[edges[code + end], colour] for _, code, colour in STATE_SHADES for end in (0, 1)]
+    trace = {
+        "type": "heatmap",
+        "x0": instant(timeline.first + timeline.width / 2),
+        "dx": ms(timeline.width),
+        "y": [escape(member) for member in members],
+        "z": list(grid.values()),
+        "zmin": -0.5,
+        "zmax": 2.5,
+        "ygap": 1,
+        "colorscale": scale,
+        "showscale": False,
+        "text": [["" if code is None else STATE_SHADES[int(code)][0] for code in grid[member]] for member in members],
+        "hovertemplate": "%{y}: %{text}<extra></extra>",
+    }
+    row_px = max(8, min(16, ROWS_PX // len(members)))
+    axis = {"type": "category", "autorange": "reversed", "dtick": 1, "showgrid": False}
+    title = "engagement (blue: engaged, grey: not known yet, orange: unengaged)"
+    return [Panel(title, row_px * len(members), [trace], axis | {"tickfont": {"size": min(11, row_px - 1)}})]
+
+
 def _measures_panel(group: pl.DataFrame, timeline: Timeline) -> list[Panel]:
     """Synchrony, homogeneity and polarisation, those that are known."""
     known = [name for name in MEASURES if group[name].null_count() < group.height]
@@ -237,22 +300,21 @@ def _measures_panel(group: pl.DataFrame, timeline: Timeline) -> list[Panel]:
 
 def _events_panel(happenings: Sequence[Happening]) -> list[Panel]:
     """A lane and a sign for each sort of event."""
-    sorts: dict[str, tuple[str, list[Happening]]] = {
-        "group change": ("diamond", []),
-        "individual change": ("circle-open", []),
-        "joined or left": ("triangle-right", []),
-        "other": ("line-ns-open", []),
-    }
-    for happening in happenings:
-        sort = f"{happening.scope} change" if happening.kind == "change" else "other"
-        sort = "joined or left" if happening.kind in {"participant_joined", "participant_left"} else sort
-        sorts.get(sort, sorts["other"])[1].append(happening)
-    used = {name: sort for name, sort in sorts.items() if sort[1]}
+    used = sorted_happenings(happenings)
     if not used:
         return []
-    traces = [_marks(here, [name] * len(here), symbol, name) for name, (symbol, here) in used.items()]
+    traces = [_marks(here, [name] * len(here), SORTS[name], name) for name, here in used.items()]
     axis = {"type": "category", "categoryarray": [*reversed(used)], "range": [-0.7, len(used) - 0.3]}
     return [Panel("events", 20 * len(used), traces, axis)]
+
+
+def sorted_happenings(happenings: Sequence[Happening]) -> dict[str, list[Happening]]:
+    """Events by lane, in the order of `SORTS`, without empty lanes."""
+    sorts: dict[str, list[Happening]] = {name: [] for name in SORTS}
+    for happening in happenings:
+        sort = f"{happening.scope} change" if happening.kind == "change" else SORT_OF_KIND.get(happening.kind, "other")
+        sorts.get(sort, sorts["other"]).append(happening)
+    return {name: here for name, here in sorts.items() if here}
 
 
 def _marks(happenings: Sequence[Happening], y: Sequence[float | str], symbol: str, name: str) -> dict[str, Any]:
@@ -289,5 +351,18 @@ def what(happening: Happening) -> str:
     if happening.kind == "change":
         sort = f"{happening.scope or 'unknown'} change"
         return f"{sort}: {data.get('from', '?')} → {data.get('to', '?')}"
-    details = ", ".join(f"{key} {value}" for key, value in data.items())
+    turn = ""
+    if {"from", "to"} <= data.keys():
+        turn = f"{_said(data.pop('from'))} → {_said(data.pop('to'))}"
+    details = ", ".join([*([turn] if turn else []), *(f"{key} {_said(value)}" for key, value in data.items())])
     return happening.kind.replace("_", " ") + (f": {details}" if details else "")
+
+
+def _said(value: object) -> str:
+    """A value in words: lists as their items, `not known yet` for nothing."""
+    if isinstance(value, list):
+        inner = [f"({_said(item)})" if isinstance(item, list) else _said(item) for item in value]
+        return ", ".join(inner)
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return "not known yet" if value is None else str(value)

@@ -1,12 +1,10 @@
-"""The report of `attuned analyze`: one self-contained HTML file, made from the tables alone.
+"""The report of `attuned analyze`: one self-contained HTML file and a folder of figures, made from the tables alone.
 
-The same tables and the same `created` give the same bytes. Whatever comes from a file is escaped, and the page
-forbids itself every network access.
+The same tables and annotations give the same bytes, whenever it is made. Whatever comes from a file is escaped, and the
+page forbids itself every network access.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from html import escape
 from pathlib import Path
 from string import Template
@@ -15,35 +13,50 @@ from typing import Any, Final
 import polars as pl
 from plotly.offline import get_plotlyjs
 
+from daemon.annotate import Annotations, check_fits
 from daemon.errors import FailedError
+from daemon.report.drawn import NAMES, pictures_of
 from daemon.report.figures import group_figure, participant_figure, what, who
+from daemon.report.findings import Findings, find
+from daemon.report.markup import UNKNOWN, chart, class_key, line_of, number, percent, text_of
+from daemon.report.pictures import FIGURES, Picture, write_pictures
+from daemon.report.sections import analysis_sections, group_tables
 from daemon.report.tables import Happening, Layout, Shares, Tables, measure, read_tables, strings
-from daemon.report.timeline import MAX_LINES, PALETTE, PEOPLE, Figure, Timeline
+from daemon.report.timeline import MAX_LINES, PALETTE, Timeline
 from pipeline import wire
 from pipeline.emotions import EMOTIONS
 
 TEMPLATE: Final = Path(__file__).with_name("page.html.tmpl")
 MAX_EVENTS: Final = 200
 MAX_NAMED: Final = 8
-UNKNOWN: Final = "\N{EN DASH}"
 HOUR_S: Final = 3600
 
 
-def write_report(folder: Path, *, created: datetime) -> Path:
-    """The path of `report.html`, made from the tables that `attuned analyze` left in `folder`.
-
-    `created` knows its time zone; it is shown, and nothing else depends on it.
+def write_report(folder: Path, *, annotations: Annotations | None = None) -> Path:
+    """The path of `report.html`, made with `figures/` from the tables that `attuned analyze` left in `folder`.
 
     Raises:
-        UnusableInputError: A table is missing or unreadable.
-        FailedError: The report cannot be written; an older one stays as it was.
+        UnusableInputError: A table is missing or unreadable, or the annotations do not fit it; nothing is written.
+        FailedError: The report cannot be written; an older page stays as it was.
     """
     tables = read_tables(folder)
-    page = render(tables, created=created).encode()
-    path = folder / "report.html"
-    temporary = folder / "report.html.part"
+    if annotations is not None:
+        check_fits(annotations, tables)
+    found = find(tables, annotations)
+    pictures = pictures_of(found)
+    write_pictures(folder, pictures, ours=NAMES)
+    return write_page(folder / "report.html", render(found, pictures))
+
+
+def write_page(path: Path, page: str) -> Path:
+    """The path, once the page is there; atomically.
+
+    Raises:
+        FailedError: The disk does not take it.
+    """
+    temporary = path.with_name(f"{path.name}.part")
     try:
-        temporary.write_bytes(page)
+        temporary.write_text(page, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -52,30 +65,53 @@ def write_report(folder: Path, *, created: datetime) -> Path:
     return path
 
 
-def render(tables: Tables, *, created: datetime) -> str:
+def render(found: Findings, pictures: Sequence[Picture]) -> str:
     """The whole page."""
-    timeline = Timeline.of(tables)
-    name = f"recording {str(_part(tables.summary, 'recording').get('fingerprint') or '')[:8]}".strip()
+    tables, timeline = found.tables, found.timeline
+    name = name_of(tables)
     shares = [measure(tables, participant) for participant in tables.participants]
     body = [
-        _header(tables, name, created),
+        _header(tables, name),
         *_banners(tables, shares),
         _overview(shares, timeline),
-        _group_section(tables, timeline),
+        _group_section(found),
         *_participant_sections(tables, shares, timeline),
+        *analysis_sections(found),
         _events_section(tables),
+        pictures_section(pictures),
         _provenance(tables),
     ]
+    return fill(f"attuned: {name}", body)
+
+
+def fill(title: str, body: Iterable[str]) -> str:
+    """A page with its style and its script."""
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"attuned: {name}"),
+        title=escape(title),
         palette="\n".join(f".{emotion} {{ background: {colour}; }}" for emotion, colour in PALETTE.items()),
         body="\n".join(body),
         plotly=get_plotlyjs(),
     )
 
 
-def _header(tables: Tables, name: str, created: datetime) -> str:
-    """What was analysed, why, with what, when; and what it is not."""
+def name_of(tables: Tables) -> str:
+    """A recording by its fingerprint: file names may say whose it is."""
+    return f"recording {str(_part(tables.summary, 'recording').get('fingerprint') or '')[:8]}".strip()
+
+
+def pictures_section(pictures: Sequence[Picture]) -> str:
+    """Which files hold the figures."""
+    if not pictures:
+        return ""
+    items = "".join(f"<li><code>{picture.name}</code>: {escape(picture.title)}</li>" for picture in pictures)
+    return (
+        f"<section><h2>Figures as files</h2><p>In <code>{FIGURES}/</code> beside this page, each as <code>.png</code> for "
+        f'papers and with its data as <code>.parquet</code>:</p><ul class="files">{items}</ul></section>'
+    )
+
+
+def _header(tables: Tables, name: str) -> str:
+    """What was analysed, why and with what; and what it is not."""
     recording = _part(tables.summary, "recording")
     models = _part(tables.summary, "models")
     anchor = recording.get("anchor")  # the epoch stands for a recording that does not say when it was made
@@ -88,9 +124,8 @@ def _header(tables: Tables, name: str, created: datetime) -> str:
         "Participants": len(tables.participants),
         "attuned": tables.summary.get("version"),
         "Models": ", ".join(str(_part(models, arm).get("version", arm)) for arm in models),
-        "Report made": wire.rfc3339(created.replace(microsecond=0)).replace(".000Z", "Z"),
     }
-    rows = "".join(f"<div><dt>{dt}</dt><dd>{_text(dd)}</dd></div>" for dt, dd in facts.items())
+    rows = "".join(f"<div><dt>{dt}</dt><dd>{text_of(dd)}</dd></div>" for dt, dd in facts.items())
     return f"""<header>
 <p class="kicker">attuned report</p>
 <h1>Apparent expressions in {escape(name)}</h1>
@@ -106,7 +141,7 @@ def _banners(tables: Tables, shares: Sequence[Shares]) -> list[str]:
     """What a reader has to know before anything else."""
     banners = []
     if tables.summary.get("partial"):
-        reason = _text(tables.summary.get("reason"), "no reason was recorded")
+        reason = text_of(tables.summary.get("reason"), "no reason was recorded")
         banners.append(
             '<div class="banner" role="note"><p><strong>Partial: the analysis did not reach the end of the recording.'
             f"</strong></p><p>Reason: {reason}. What was read until then is shown.</p></div>"
@@ -131,12 +166,12 @@ def _overview(shares: Sequence[Shares], timeline: Timeline) -> str:
     for index, share in enumerate(shares):
         most = max(share.top.values(), default=0.0)
         tops = "".join(_top_cell(share.top.get(name), most) for name in EMOTIONS)
-        line = _line(index) if len(shares) <= MAX_LINES else ""
+        stroke = line_of(index) if len(shares) <= MAX_LINES else ""
         rows.append(
-            f'<tr><th scope="row" class="text">{line}<span class="id">{escape(share.participant)}</span></th>'
-            f"<td>{share.n_read} / {share.n_seconds}</td><td>{_percent(share.coverage)}</td>{tops}"
-            f"<td>{_percent(share.abstained)}</td><td>{_number(share.confidence)}</td>"
-            f"<td>{_number(share.quality)}</td></tr>"
+            f'<tr><th scope="row" class="text">{stroke}<span class="id">{escape(share.participant)}</span></th>'
+            f"<td>{share.n_read} / {share.n_seconds}</td><td>{percent(share.coverage)}</td>{tops}"
+            f"<td>{percent(share.abstained)}</td><td>{number(share.confidence)}</td>"
+            f"<td>{number(share.quality)}</td></tr>"
         )
     coarse = "" if timeline.width == 1 else f" Curves show means over {timeline.width} s; numbers use every second."
     return f"""<section>
@@ -156,11 +191,12 @@ the most probable class. Quality: how far the pictures of the face can be truste
 def _top_cell(share: float | None, most: float) -> str:
     """A share of a class: the largest of its row is bold, nothing is faint."""
     kind = "" if share is None else ' class="faint"' if share == 0 else ' class="most"' if share == most else ""
-    return f"<td{kind}>{_percent(share)}</td>"
+    return f"<td{kind}>{percent(share)}</td>"
 
 
-def _group_section(tables: Tables, timeline: Timeline) -> str:
+def _group_section(found: Findings) -> str:
     """The group and the events over time."""
+    tables, timeline = found.tables, found.timeline
     if not timeline.n_seconds:
         return ""
     figure = group_figure(tables, timeline)
@@ -169,7 +205,7 @@ def _group_section(tables: Tables, timeline: Timeline) -> str:
         title = "The group"
         shares = {n: known.filter(pl.col("dominant").list.contains(n)).height / known.height for n in EMOTIONS}
         most = sorted((n for n in EMOTIONS if shares[n]), key=lambda n: -shares[n])
-        said = ", ".join(f"{n} {_percent(shares[n])}" for n in most)
+        said = ", ".join(f"{n} {percent(shares[n])}" for n in most)
         lead = f"Dominant: {said} of {known.height} seconds. Several classes can be dominant at once."
     else:
         title, lead = "Events over time", "There is no group emotion: it needs two members whose faces are read."
@@ -178,8 +214,9 @@ def _group_section(tables: Tables, timeline: Timeline) -> str:
     return f"""<section class="group">
 <h2>{title}</h2>
 <p>{lead}</p>
-{_key(tables.participants) if known.height else ""}
-{_chart("group", "The group and the events over time", figure)}
+{class_key(tables.participants) if known.height else ""}
+{chart("group", "The group and the events over time", figure)}
+{group_tables(found)}
 </section>"""
 
 
@@ -195,12 +232,12 @@ def _participant_sections(tables: Tables, shares: Sequence[Shares], timeline: Ti
             continue
         top = max(EMOTIONS, key=share.top.__getitem__)
         lead = (
-            f"<p>{share.n_read} of {share.n_seconds} s read, coverage {_percent(share.coverage)}, "
-            f"abstained {_percent(share.abstained)}, most often {top} ({_percent(share.top[top])})</p>"
+            f"<p>{share.n_read} of {share.n_seconds} s read, coverage {percent(share.coverage)}, "
+            f"abstained {percent(share.abstained)}, most often {top} ({percent(share.top[top])})</p>"
         )
         figure = participant_figure(tables, share.participant, timeline)
-        chart = _chart(f"participant-{index}", f"Expressions of {share.participant} over time", figure)
-        yield f'<section class="person">{heading}<div class="who">{place}{who}{lead}</div>{_key()}{chart}</section>'
+        drawing = chart(f"participant-{index}", f"Expressions of {share.participant} over time", figure)
+        yield f'<section class="person">{heading}<div class="who">{place}{who}{lead}</div>{class_key()}{drawing}</section>'
 
 
 def _events_section(tables: Tables) -> str:
@@ -212,7 +249,7 @@ def _events_section(tables: Tables) -> str:
     rows = "".join(
         f'<tr><td>{_clock(h.second, tables)}</td><td class="text">{_sign(h)} {escape(what(h))}</td>'
         f'<td class="text">{escape(who(h, MAX_NAMED))}</td>'
-        f"<td>{_number(_as_number(h.data.get('distance'))) if h.kind == 'change' else ''}</td></tr>"
+        f"<td>{number(_as_number(h.data.get('distance'))) if h.kind == 'change' else ''}</td></tr>"
         for h in shown
     )
     note = (
@@ -237,39 +274,8 @@ def _provenance(tables: Tables) -> str:
     """What it takes to make the same tables again."""
     summary = tables.summary
     named = {key: summary[key] for key in ("recording", "models", "counts", "settings") if key in summary}
-    items = "".join(f"<li>{escape(key)}: {_text(value)}</li>" for key, value in _flat(named))
+    items = "".join(f"<li>{escape(key)}: {text_of(value)}</li>" for key, value in _flat(named))
     return f'<section><h2>Provenance</h2><ul class="settings">{items}</ul></section>'
-
-
-def _chart(identifier: str, label: str, figure: Figure) -> str:
-    """A figure's place, and the figure, which the page's script draws there."""
-    data = json.dumps(figure, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    height = figure["layout"]["height"]
-    return (
-        f'<div class="chart" id="{identifier}" role="img" aria-label="{escape(label)}" style="height:{height}px"></div>'
-        f'<script type="application/json">{data}</script><noscript><p>The figures need JavaScript.</p></noscript>'
-    )
-
-
-def _key(people: Sequence[str] = ()) -> str:
-    """What colours, signs and people's lines mean; stands at every figure, so that a printed page explains itself."""
-    classes = "".join(f'<li><span class="swatch {name}"></span>{name}</li>' for name in EMOTIONS)
-    shown = people if len(people) <= MAX_LINES else ()
-    lines = "".join(f"<li>{_line(index)}{escape(person)}</li>" for index, person in enumerate(shown))
-    return (
-        f'<ul class="key">{classes}<li><span class="swatch abstained"></span>abstained</li>'
-        f"<li>◆ group-wise change</li><li>○ individual change</li>{lines}</ul>"
-    )
-
-
-def _line(index: int) -> str:
-    """A bit of a participant's line in the figure of the group."""
-    colour, dash = PEOPLE[index]
-    dashes = {"solid": "", "dash": "6 4", "dot": "2 3", "dashdot": "7 3 2 3"}[dash]
-    return (
-        '<svg class="line" width="26" height="8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" '
-        f'stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dashes}"/></svg>'
-    )
 
 
 def _place(layout: Layout | None, participant: str, recording: Mapping[str, Any]) -> str:
@@ -340,23 +346,6 @@ def _part(summary: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _text(value: object, unknown: str = UNKNOWN) -> str:
-    """Escaped; a dash for what is not known."""
-    return unknown if value in (None, "") else escape(str(value))
-
-
 def _as_number(value: object) -> float | None:
     """A number, if it is one."""
     return float(value) if isinstance(value, int | float) else None
-
-
-def _number(value: float | None) -> str:
-    """Two digits."""
-    return UNKNOWN if value is None else f"{value:.2f}"
-
-
-def _percent(share: float | None) -> str:
-    """Whole per cent; what is little but not nothing does not become 0."""
-    if share is None:
-        return UNKNOWN
-    return "&lt;1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"  # noqa: PLR2004 (rounds to 0)

@@ -20,6 +20,8 @@ SECONDS_COLUMNS: Final = (
     "coverage",
     "quality",
     *EMOTIONS,
+    *(f"pixel_{name}" for name in EMOTIONS),
+    *(f"landmark_{name}" for name in EMOTIONS),
     "weight_landmark",
     "top",
     "confidence",
@@ -31,10 +33,26 @@ GROUP_COLUMNS: Final = (
     *(f"p_{name}" for name in EMOTIONS),
     *(f"denoised_{name}" for name in EMOTIONS),
     "dominant",
+    "members",
+    "clusters",
     "deviation",
     "type",
     *MEASURES,
 )
+ENGAGEMENT: Final = pl.List(
+    pl.Struct(
+        {
+            "participant": pl.String,
+            "state": pl.String,
+            "correlation": pl.Float64,
+            "lag_s": pl.Int32,
+            "p_value": pl.Float64,
+        }
+    )
+)
+STATES: Final = ("engaged", "unengaged", "unknown")
+GROUP_TYPES: Final = ("unengaged", "engaged", "synchronous", "homogeneous")
+"""From the loosest to the closest group (GROUP, section 5)."""
 ENVELOPE: Final = frozenset(["schema", "ts", "session", "boot", "seq", "kind", "second", "participants"])
 """Keys that every event has; the others are its data."""
 
@@ -54,7 +72,7 @@ class Happening:
 class Tables:
     """A folder of `attuned analyze`.
 
-    seconds: rows of `SECONDS_COLUMNS` in order of time; group: rows of `GROUP_COLUMNS`.
+    seconds: rows of `SECONDS_COLUMNS` in order of time; group: rows of `GROUP_COLUMNS`, and `engagement`.
     participants: in order of appearance; layouts: where everybody sat when they were first seen.
     """
 
@@ -106,7 +124,7 @@ def read_tables(folder: Path) -> Tables:
     """
     summary = _json(folder / "summary.json", _text(folder / "summary.json"))
     seconds = _table(folder / "seconds.parquet", SECONDS_COLUMNS).sort("second", maintain_order=True)
-    group = _table(folder / "group.parquet", GROUP_COLUMNS).sort("second")
+    group = _table(folder / "group.parquet", GROUP_COLUMNS, {"engagement": ENGAGEMENT}).sort("second")
     seen = seconds["participant"].unique(maintain_order=True).to_list()
     participants = tuple(dict.fromkeys([*strings(summary.get("participants")), *seen]))
     return Tables(summary, participants, seconds, group, _happenings(folder), _layouts(folder, participants))
@@ -130,10 +148,13 @@ def measure(tables: Tables, participant: str) -> Shares:
     )
 
 
-def _table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Those columns of a Parquet file; NaN counts as unknown."""
+def _table(path: Path, columns: Sequence[str], later: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    """Those columns of a Parquet file; NaN counts as unknown, and so do `later` columns that it does not have yet."""
     try:
-        table = pl.read_parquet(path).select(columns)
+        table = pl.read_parquet(path)
+        absent = {name: kind for name, kind in (later or {}).items() if name not in table.columns}
+        table = table.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in absent.items())
+        table = table.select(*columns, *(pl.col(name).cast(kind) for name, kind in (later or {}).items()))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _unusable(path, error) from error
     return table.with_columns(pl.selectors.float().fill_nan(None))

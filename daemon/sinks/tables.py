@@ -11,11 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from daemon.session import SessionInfo
 from daemon.sources.source import State
 from pipeline import wire
+from pipeline.denoise import denoise
 from pipeline.emotions import EMOTIONS, F64
 from pipeline.types import CallSecond, Event, FusedReading, GroupEngagement, GroupReading
 
@@ -87,8 +89,8 @@ class _Table:
         if len(self._rows) >= CHUNK_ROWS:
             self._pack()
 
-    def write(self, path: Path, metadata: dict[str, str]) -> None:
-        """Writes all rows, atomically.
+    def write(self, path: Path, metadata: dict[str, str], columns: Sequence[pl.Series] = ()) -> None:
+        """Writes all rows, atomically; `columns` take the place of those of their names.
 
         Raises:
             OSError: The disk does not take it.
@@ -96,7 +98,7 @@ class _Table:
         self._pack()
         temporary = path.with_suffix(".part")
         try:
-            pl.concat(self._chunks).write_parquet(temporary, metadata=metadata)
+            pl.concat(self._chunks).with_columns(columns).write_parquet(temporary, metadata=metadata)
             temporary.replace(path)
         except pl.exceptions.ComputeError as error:
             raise OSError(errno.EIO, str(error).rsplit(": ", 1)[-1], str(path)) from error
@@ -124,6 +126,7 @@ class TablesSink:
         self._events = (folder / "events.jsonl").open("wb", buffering=0)
         self._tiles = (folder / "tiles.jsonl").open("wb", buffering=0)
         self._n_events = 0
+        self._series: dict[int, F64 | None] = {}
         self.participants: list[str] = []
         self.n_readings = 0
         self.n_abstained = 0
@@ -133,7 +136,7 @@ class TablesSink:
         self._events.close()
         self._tiles.close()
         self._seconds.write(self._folder / "seconds.parquet", self._metadata)
-        self._group.write(self._folder / "group.parquet", self._metadata)
+        self._group.write(self._folder / "group.parquet", self._metadata, self._denoised())
 
     async def status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> None:
         """What became of the recording stands in the summary."""
@@ -147,10 +150,23 @@ class TablesSink:
             self.n_abstained += reading.probabilities is not None and reading.abstain
             self._seconds.append(_second_row(reading, info))
         self._group.append(_group_row(second.group, info.minimum))
+        large = len(second.group.members) >= info.minimum
+        self._series[second.second] = second.group.probabilities if large else None
+        self._series.update((s.second, s.group) for s in second.settled if self._series[s.second] is not None)
         tiles = [{"participant": participant, "xyxy": list(box)} for participant, box in second.tiles]
         line = {"second": second.second, "tiles": tiles}
         self._tiles.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         await self.events(info, second.events)
+
+    def _denoised(self) -> list[pl.Series]:
+        """The columns of algorithm 6 over the whole call, in which what comes later is known (GROUP, section 4.2)."""
+        absent = np.full(len(EMOTIONS), np.nan)
+        rows = [absent if row is None else row for row in self._series.values()]
+        clean = denoise(np.array(rows).reshape(-1, len(EMOTIONS)))
+        return [
+            pl.Series(f"denoised_{name}", clean[:, i], dtype=pl.Float64, nan_to_null=True)
+            for i, name in enumerate(EMOTIONS)
+        ]
 
     async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
         """The payloads that MQTT would carry."""
@@ -196,7 +212,7 @@ def _group_row(group: GroupReading, minimum: int) -> tuple[object, ...]:
     return (
         group.second,
         *_seven(group.probabilities if large else None),
-        *_seven(group.denoised if large else None),
+        *_seven(None),  # that of the whole call comes at its end
         list(group.dominant) if large else [],
         list(group.members),
         list(group.engaged),

@@ -56,12 +56,12 @@ def test_weights_adapt_from_the_twentieth_second() -> None:
 
 
 def test_changes_of_most_are_the_groups() -> None:
-    """Both go from happiness to sadness at second 6: one event, told when nobody else can join it."""
-    series = [HAPPY] * 6 + [SAD] * 8
-    seconds = play(Call(), 14, {"a": series, "b": series})
+    """Both go from happiness to sadness at second 6: one event, told when it is no noise and nobody else can join it."""
+    series = [HAPPY] * 6 + [SAD] * 18
+    seconds = play(Call(), 24, {"a": series, "b": series})
     changes = [(second.second, event) for second in seconds for event in second.events if event.kind == "change"]
     [(told, event)] = changes
-    assert (told, event.time_s, event.data["scope"], event.participants) == (12, 6.0, "group", ("a", "b"))
+    assert (told, event.time_s, event.data["scope"], event.participants) == (15, 6.0, "group", ("a", "b"))
 
 
 def test_who_looks_away_for_a_moment_still_counts() -> None:
@@ -163,3 +163,34 @@ def test_a_look_at_a_second_that_is_over_is_forgotten() -> None:
 def test_an_event_without_data_has_empty_data() -> None:
     """Nobody has to test for None."""
     assert dict(Event("session_started", 0.0).data) == {}
+
+
+def test_a_weight_is_kept_over_a_short_absence_and_not_over_a_long_one() -> None:
+    """Who comes back after ten seconds leans on landmarks as before; after a hundred everybody begins at 0.5."""
+    swings = [HAPPY if (second // 4) % 2 else SAD for second in range(60)]
+    for away, kept in ((10, True), (100, False)):
+        call = Call()
+        play(call, 60, {"a": swings, "b": [HAPPY] * 60})
+        for second in range(60, 60 + away):
+            see(call, float(second), (("b", B),))
+            call.add(face("b", float(second), HAPPY))
+        see(call, 60.0 + away, PAIR)
+        *_, last = call.advance(61.2 + away)
+        assert last.second == 60 + away
+        [weight] = [reading.weight_landmark for reading in last.readings if reading.participant == "a"]
+        assert (weight > 0.5) == kept
+        assert kept or weight == 0.5
+
+
+def test_the_group_says_what_it_is() -> None:
+    """Two happy and two sad for ten seconds are polarised; the denoised group is a distribution; engagement is said."""
+    split = {"a": [HAPPY] * 12, "b": [HAPPY] * 12, "c": [SAD] * 12, "d": [SAD] * 12}
+    seconds = play(Call(), 12, split, tuple(zip("abcd", (A, B, C, D), strict=True)))
+    last = seconds[-1].group
+    assert last.polarisation is not None
+    assert last.polarisation.clusters == (("a", "b"), ("c", "d"))
+    assert last.denoised is not None
+    assert abs(last.denoised.sum() - 1) < 1e-9
+    assert [member.state for member in last.engagement.members] == ["unknown"] * 4
+    assert [event.kind for second in seconds for event in second.events if event.kind == "polarised"] == ["polarised"]
+    assert [known.second for second in seconds for known in second.settled] == list(range(len(seconds) - 3))

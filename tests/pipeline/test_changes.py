@@ -6,7 +6,15 @@ from builders import p
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.changes import Change, ChangeCounter, ChangeDetector, ChangeScopes, change_event, total_variation
+from pipeline.changes import (
+    Change,
+    ChangeCounter,
+    ChangeDetector,
+    ChangeScopes,
+    ChangeSettings,
+    change_event,
+    total_variation,
+)
 from pipeline.emotions import F64
 
 NEUTRAL, HAPPY, SAD = p(), p(happiness=1.0), p(sadness=1.0)
@@ -45,6 +53,38 @@ def test_what_lasts_two_seconds_is_no_change() -> None:
     assert run([NEUTRAL] * 5 + [p(happiness=0.5)] + [NEUTRAL] * 5) == []
 
 
+def test_an_excursion_that_is_over_is_no_change() -> None:
+    """After one or two seconds of happiness the mean is still away for a while, but the face is not."""
+    assert run([NEUTRAL] * 5 + [HAPPY] + [NEUTRAL] * 8) == []
+    assert run([NEUTRAL] * 5 + [HAPPY] * 2 + [NEUTRAL] * 8) == []
+
+
+def test_a_faint_change_is_dated_when_the_face_changed() -> None:
+    """0.4 from second 5: its onset is 5, although the mean is beyond only at 7, so that it is known at 9.
+
+    The mean is 0.133 away at 5, and the reference follows by 0.1 x 0.4 to 0.04; 0.267 - 0.04 = 0.227 away at 6, and the
+    reference follows to 0.076; 0.4 - 0.076 = 0.324 away at 7, which is beyond 0.3, and at 8 and 9.
+    """
+    assert run([NEUTRAL] * 5 + [p(happiness=0.4)] * 6) == [(9, 5)]
+
+
+def test_a_drift_is_no_change() -> None:
+    """A face that becomes 0.01 happier every second for a minute: a reference that stays would be left three times."""
+    series = [p(happiness=second / 100) for second in range(60)]
+    assert run(series) == []
+    detector = ChangeDetector("a", ChangeSettings(follow=0))
+    assert any(detector.add(second, row) for second, row in enumerate(series))
+
+
+def test_a_change_in_the_middle_of_a_second() -> None:
+    """A second that is a little nearer to what comes after belongs to it, one nearer to what was before does not.
+
+    At 0.7 the readings are 0.7 and -0.3 nearer: 0.7 - |1 - 0.7| = 0.4 > 0; at 0.3: 0.3 - 0.7 = -0.4.
+    """
+    assert run([NEUTRAL] * 5 + [p(happiness=0.7)] + [HAPPY] * 5)[0][1] == 5
+    assert run([NEUTRAL] * 5 + [p(happiness=0.3)] + [HAPPY] * 5)[0][1] == 6
+
+
 def test_a_return_is_a_second_change() -> None:
     """The reference moves with the change, so the way back counts too."""
     assert run([NEUTRAL] * 5 + [HAPPY] * 7 + [NEUTRAL] * 4) == [(7, 5), (14, 12)]
@@ -53,6 +93,18 @@ def test_a_return_is_a_second_change() -> None:
 def test_absent_seconds_neither_confirm_nor_end() -> None:
     """A gap in the middle of an excursion only delays it."""
     assert run([NEUTRAL] * 5 + [HAPPY, None, None, HAPPY, HAPPY]) == [(9, 5)]
+
+
+def test_a_long_absence_is_not_bridged() -> None:
+    """Back with another face after 10 s is a change, dated at the return; after 11 s it is where one begins anew."""
+    assert run([NEUTRAL] * 5 + [None] * 10 + [HAPPY] * 5) == [(17, 15)]
+    assert run([NEUTRAL] * 5 + [None] * 11 + [HAPPY] * 5) == []
+    assert run([NEUTRAL] * 5 + [None] * 11 + [HAPPY] * 5 + [SAD] * 3) == [(23, 21)]
+
+
+def test_a_long_absence_ends_what_was_under_way() -> None:
+    """Two seconds of happiness before it do not count for what comes after it."""
+    assert run([NEUTRAL] * 5 + [HAPPY] * 2 + [None] * 11 + [HAPPY] * 9) == []
 
 
 def test_nothing_is_known_before_three_seconds() -> None:
@@ -68,6 +120,18 @@ def test_changes_per_covered_minute_by_hand() -> None:
         counter.add(second, "b", covered=False, changed=False)
     assert counter.per_minute(59) == {"a": 2.0}
     assert counter.per_minute(70) == {"a": 0.0}
+
+
+def test_who_has_just_joined_has_no_rate() -> None:
+    """One change in 14 covered seconds would be 4.3 per minute; from 15 on it is counted, and who left is forgotten."""
+    counter = ChangeCounter()
+    for second in range(14):
+        counter.add(second, "a", covered=True, changed=second == 8)
+    assert counter.per_minute(13) == {}
+    counter.add(14, "a", covered=True, changed=False)
+    assert counter.per_minute(14) == {"a": 4.0}
+    assert counter.per_minute(100) == {}
+    assert counter._seconds == {}
 
 
 def change(participant: str, onset: int, after: F64 = HAPPY) -> Change:
@@ -157,3 +221,40 @@ def test_an_outsider_who_was_first_stays_alone() -> None:
     scopes = ChangeScopes()
     scopes.add([change("x", 10), change("a", 11), change("b", 11)])
     assert [event.data["scope"] for event in scopes.finish("ab")] == ["group", "individual"]
+
+
+def test_a_change_without_another_top_says_what_moved() -> None:
+    """0.9 neutral to 0.6 neutral and 0.35 happiness: the top stays, neutral fell and happiness grew."""
+    event = change_event("individual", {"a": Change("a", 3, p(sadness=0.1), p(happiness=0.35, sadness=0.05))})
+    assert (event.data["from"], event.data["to"], event.data["distance"]) == ("neutral", "happiness", 0.35)
+
+
+DISTRIBUTION = st.tuples(st.integers(0, 6), st.floats(0, 1)).map(
+    lambda x: (1 - x[1]) * np.full(7, 1 / 7) + x[1] * np.eye(7)[x[0]]
+)
+
+
+@given(st.lists(st.one_of(st.none(), DISTRIBUTION), max_size=60))
+def test_changes_are_dated_where_somebody_was_read(series: list[F64 | None]) -> None:
+    """Onsets are covered seconds, at most hold - 1 covered ones before the excursion of the mean, and move forward."""
+    found = run(series)
+    onsets = [onset for _, onset in found]
+    assert onsets == sorted(set(onsets))
+    for second, onset in found:
+        assert onset <= second
+        assert series[onset] is not None
+        assert sum(row is not None for row in series[onset : second + 1]) <= 5
+    assert found == run(series)
+
+
+@given(DISTRIBUTION, DISTRIBUTION)
+def test_from_and_to_differ(before: F64, after: F64) -> None:
+    """Whatever moved a quarter has somewhere to come from and to go to."""
+    if total_variation(before, after) >= 0.25:
+        data = change_event("individual", {"a": Change("a", 3, before, after)}).data
+        assert data["from"] != data["to"]
+
+
+def test_settings_are_the_documented_ones() -> None:
+    """Algorithm 4 of the design."""
+    assert ChangeSettings() == ChangeSettings(0.3, 3, 2, 60, 10, 0.1, 15)

@@ -6,7 +6,7 @@ from builders import arms, p
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.fusion import AdaptiveWeights, FusionSettings, fuse
+from pipeline.fusion import AdaptiveWeights, FusionSettings, deviation, fuse
 from pipeline.types import SecondReading
 
 
@@ -67,6 +67,57 @@ def test_weights_after_three_updates_by_hand() -> None:
     np.testing.assert_allclose(series, expected, atol=1e-8)
 
 
+def test_weights_after_six_updates_by_hand() -> None:
+    """Rates that change, with a member who joins, is gone for a while, and comes back; w' = 0.9 w + 0.05 + 0.05 d.
+
+    1. a 4, b 1, c 1: mean 2; d = 2/3, -1/3, -1/3: 0.5 + 0.033333, 0.5 - 0.016667 twice.
+    2. a 3, b 0: mean 1.5; d = 0.6, -0.6: a 0.48 + 0.05 + 0.03 = 0.56; b 0.435 + 0.05 - 0.03 = 0.455; c rests.
+    3. a 2, b 2, c 2, d 2: all d = 0: a 0.554; b 0.4595; c 0.485; d, who joins, 0.5.
+    4. a 0, b 6, d 0: mean 2; d = -2/3, 1, -2/3: a 0.4986 + 0.05 - 0.033333; b 0.41355 + 0.1; d 0.466667.
+    5. only a: no group, all rest.
+    6. c 1, d 0: mean 0.5; d = 1/3, -1/3: c 0.4365 + 0.05 + 0.016667; d 0.42 + 0.05 - 0.016667.
+    """
+    weights = AdaptiveWeights()
+    rates = (
+        {"a": 4.0, "b": 1.0, "c": 1.0},
+        {"a": 3.0, "b": 0.0},
+        {"a": 2.0, "b": 2.0, "c": 2.0, "d": 2.0},
+        {"a": 0.0, "b": 6.0, "d": 0.0},
+        {"a": 9.0},
+        {"c": 1.0, "d": 0.0},
+    )
+    series = []
+    for counted in rates:
+        weights.update(counted, "abcd")
+        series.append([weights.landmark(who) for who in "abcd"])
+    expected = [
+        [0.53333333, 0.48333333, 0.48333333, 0.5],
+        [0.56, 0.455, 0.48333333, 0.5],
+        [0.554, 0.4595, 0.485, 0.5],
+        [0.51526667, 0.51355, 0.485, 0.46666667],
+        [0.51526667, 0.51355, 0.485, 0.46666667],
+        [0.51526667, 0.51355, 0.50316667, 0.45333333],
+    ]
+    np.testing.assert_allclose(series, expected, atol=1e-8)
+
+
+def test_who_is_forgotten_begins_anew() -> None:
+    """At 0.5, also somebody of whom nothing was known; the others keep theirs."""
+    weights = AdaptiveWeights()
+    weights.update({"a": 3.0, "b": 0.0}, "ab")
+    weights.forget("a")
+    weights.forget("x")
+    assert weights.landmark("a") == weights.landmark("x") == 0.5
+    assert weights.landmark("b") < 0.5
+
+
+def test_what_the_arms_say_does_not_move_the_rule() -> None:
+    """It takes part in the protocol, and looks at changes alone."""
+    weights = AdaptiveWeights()
+    weights.observe(3, [arms("a", 3, p(anger=1.0), p(happiness=1.0))])
+    assert weights.landmark("a") == 0.5
+
+
 def test_the_step_grows_with_the_deviation() -> None:
     """Who is further above the mean moves further towards landmarks."""
     weights = AdaptiveWeights()
@@ -103,6 +154,22 @@ def test_weights_stay_bounded_and_settle(rates: dict[str, float], n: int) -> Non
     assert 0.2 <= np.min(series) <= np.max(series) <= 0.8
     assert np.all((steps >= -1e-12).all(axis=0) | (steps <= 1e-12).all(axis=0))
     assert np.abs(steps[-1]).max() < 1e-9
+
+
+@given(RATES)
+def test_weights_come_to_rest_where_the_pull_holds_the_step(rates: dict[str, float]) -> None:
+    """At 0.5 + d / 2 within the bounds, and every update brings each weight nearer: no oscillation."""
+    weights = AdaptiveWeights()
+    mean = sum(rates.values()) / len(rates)
+    rest = {who: min(0.8, max(0.2, 0.5 + deviation(rate, mean) / 2)) for who, rate in rates.items()}
+    distance = {who: abs(0.5 - rest[who]) for who in rates}
+    for _ in range(300):
+        weights.update(rates, tuple(rates))
+        for who in rates:
+            now = abs(weights.landmark(who) - rest[who])
+            assert now <= distance[who] + 1e-12
+            distance[who] = now
+    assert max(distance.values()) < 1e-9
 
 
 @given(RATES, st.randoms())

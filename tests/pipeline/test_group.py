@@ -34,6 +34,16 @@ def test_who_did_not_consent_is_excluded_for_that_reason() -> None:
     assert synthesise(0, readings, unread={"c": "no_consent"}).excluded == {"c": "no_consent"}
 
 
+def test_the_unengaged_are_left_out_and_said_to_be() -> None:
+    """They stay members; who has no reading is left out for that reason; the rest makes the group."""
+    readings = [fused("a", 0, p(happiness=1.0)), fused("b", 0, p(sadness=1.0)), fused("c", 0, None), fused("d", 0, p())]
+    group = synthesise(0, readings, unengaged={"b", "c"})
+    assert (group.members, group.engaged) == (("a", "b", "c", "d"), ("a", "d"))
+    assert group.excluded == {"b": "unengaged", "c": "no_face"}
+    np.testing.assert_allclose(group.probabilities, p(happiness=0.5), atol=1e-12)
+    assert set(group.deviation) == {"a", "d"}
+
+
 def test_one_person_is_no_group() -> None:
     """With a single reading there is no distribution, no dominant class, no deviation."""
     group = synthesise(0, [fused("a", 0, p(happiness=1.0)), fused("b", 0, None)])

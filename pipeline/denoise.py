@@ -1,0 +1,317 @@
+"""Noise of one member and of the group: dismissed excursions, and a DFT that keeps the strong frequencies (GROUP, 4.2).
+
+Individual noise is handled with care, "because we do not want to miss any real emotion readings obscured by
+personalized behaviors": what was dismissed is told, and what recurs is no noise.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.fft import dct, idct
+
+from pipeline.changes import total_variation
+from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
+from pipeline.types import Event, frozen_array
+
+
+@dataclass(frozen=True, slots=True)
+class TransientSettings:
+    """Constants of algorithm 5.
+
+    distance: total variation from what was before that an excursion reaches.
+    back: total variation within which it has returned; what is within it is the noise of a steady face.
+    longest_s: how long an excursion may last. A second counts by how far away it is beside the farthest one, for that
+        is what the mean of a second shows of an excursion that begins or ends in its middle.
+    recurs: so many earlier ones of the same class make an excursion a behaviour, which is kept.
+    recurs_window_s: trailing seconds in which they count.
+    reference_s: trailing seconds of which what was before is the median.
+    lag_s: seconds by which what is derived from cleaned readings lags; the longest excursion and its return fit in.
+    """
+
+    distance: float = 0.25
+    back: float = 0.1
+    longest_s: int = 2
+    recurs: int = 2
+    recurs_window_s: int = 120
+    reference_s: int = 8
+    lag_s: int = 3
+
+
+DEFAULT_TRANSIENTS = TransientSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """An excursion that does not count as an expression.
+
+    second: its first; n_seconds: how many covered ones it has; emotion: the class that grew most in it; distance: its
+    largest total variation from what was before.
+    """
+
+    participant: str
+    second: int
+    n_seconds: int
+    emotion: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cleaned:
+    """One second of one participant without noise: (7,) or None for absence.
+
+    `dismissal` stands at the first second of what was dismissed.
+    """
+
+    second: int
+    probabilities: F64 | None
+    dismissal: Dismissal | None = None
+
+
+def dismissal_event(dismissal: Dismissal) -> Event:
+    """A `dismissed` event, dated at the first second of what was dismissed."""
+    return Event(
+        kind="dismissed",
+        time_s=float(dismissal.second),
+        participants=(dismissal.participant,),
+        data={
+            "emotion": dismissal.emotion,
+            "seconds": dismissal.n_seconds,
+            "distance": round(dismissal.distance, 6),
+        },
+    )
+
+
+class Transients:
+    """Dismisses short excursions of one participant, and gives every second out `lag_s` later (algorithm 5).
+
+    What was before is the median of the covered seconds since the last lasting change, at most the trailing 8 s. There
+    must be more of them than the longest excursion has, else nobody can tell which of the two is the excursion. What
+    is dismissed is replaced by the mean of before and after. Of a class that comes again and again the first two are
+    dismissed, because nobody can know yet; from the third within 120 s on it is kept, for as long as that goes on.
+
+    An absent second stays absent. Inside an excursion it counts as away, because it may have been.
+    """
+
+    def __init__(self, participant: str, settings: TransientSettings = DEFAULT_TRANSIENTS) -> None:
+        self._participant = participant
+        self._settings = settings
+        self._newest: int | None = None
+        self._waiting: deque[Cleaned] = deque()
+        self._steady: deque[tuple[int, F64]] = deque()
+        self._seen: dict[str, deque[int]] = {}
+        self._judged: int | None = None
+
+    def add(self, second: int, probabilities: F64 | None) -> tuple[Cleaned, ...]:
+        """The seconds that are decided now, in order. Seconds that are never added are absent and never given out.
+
+        Raises:
+            ValueError: `second` is not after the one before.
+        """
+        if self._newest is not None and second <= self._newest:
+            msg = f"second: expected one after {self._newest}, got {second}"
+            raise ValueError(msg)
+        self._newest = second
+        self._waiting.append(Cleaned(second, probabilities))
+        out = []
+        while self._waiting and self._waiting[0].second <= second - self._settings.lag_s:
+            out.append(self._decide())
+        return tuple(out)
+
+    def finish(self) -> tuple[Cleaned, ...]:
+        """The seconds that were still waiting; an excursion that has not returned by then is kept."""
+        return tuple(self._decide() for _ in range(len(self._waiting)))
+
+    def _decide(self) -> Cleaned:
+        """Takes the oldest second out, by what is known until now of those after it."""
+        head = self._waiting[0]
+        if head.probabilities is not None and (self._judged is None or head.second > self._judged):
+            self._judge(head.second, head.probabilities)
+        return self._waiting.popleft()
+
+    def _judge(self, second: int, probabilities: F64) -> None:
+        """Decides whether an excursion or a lasting change begins with the oldest second."""
+        s = self._settings
+        while self._steady and self._steady[0][0] < second - s.reference_s:
+            self._steady.popleft()
+        before = self._before()
+        if before is not None and total_variation(probabilities, before) > s.back:
+            if self._excursion(before):
+                return
+            if total_variation(probabilities, before) >= s.distance:
+                self._steady.clear()
+        self._steady.append((second, probabilities))
+
+    def _before(self) -> F64 | None:
+        """Median of the steady seconds, normalised; None if they are too few or have little in common."""
+        if len(self._steady) <= self._settings.longest_s:
+            return None
+        ranked = np.sort([row for _, row in self._steady], axis=0)
+        middle = len(ranked) // 2
+        # Numpy's own median takes several times as long for a few rows.
+        median = (ranked[middle] + ranked[-middle - 1]) / 2
+        total = float(median.sum())
+        return np.asarray(median / total) if total > 0.5 else None  # noqa: PLR2004 (more than half is shared)
+
+    def _excursion(self, before: F64) -> bool:
+        """Whether the oldest second begins an excursion; it is marked as judged, and replaced unless it recurs."""
+        s = self._settings
+        away: list[tuple[F64, float]] = []
+        returned: Cleaned | None = None
+        for cleaned in self._waiting:
+            if cleaned.probabilities is not None:
+                distance = total_variation(cleaned.probabilities, before)
+                if distance <= s.back:
+                    returned = cleaned
+                    break
+                away.append((cleaned.probabilities, distance))
+        row, peak = max(away, key=lambda pair: pair[1])
+        first = self._waiting[0].second
+        if returned is None or returned.probabilities is None or peak < s.distance:
+            return False
+        n_absent = returned.second - first - len(away)
+        lasted_s = n_absent + sum((distance - s.back) / (peak - s.back) for _, distance in away)
+        if lasted_s > s.longest_s + 1e-9:
+            return False
+        self._judged = returned.second - 1
+        emotion = EMOTIONS[int((row - before).argmax())]
+        if not self._recurring(emotion, first):
+            between = frozen_array(np.asarray((before + returned.probabilities) / 2))
+            dismissal = Dismissal(self._participant, first, len(away), emotion, peak)
+            self._replace(between, dismissal)
+        return True
+
+    def _replace(self, between: F64, dismissal: Dismissal) -> None:
+        """Puts what was before and after in the place of what was dismissed."""
+        n_left = dismissal.n_seconds
+        for i, cleaned in enumerate(self._waiting):
+            if n_left and cleaned.probabilities is not None:
+                self._waiting[i] = replace(cleaned, probabilities=between, dismissal=None if i else dismissal)
+                n_left -= 1
+
+    def _recurring(self, emotion: str, second: int) -> bool:
+        """Whether enough excursions of the class came before this one, which is counted too."""
+        seen = self._seen.setdefault(emotion, deque())
+        while seen and seen[0] <= second - self._settings.recurs_window_s:
+            seen.popleft()
+        seen.append(second)
+        return len(seen) > self._settings.recurs
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiseSettings:
+    """Constants of algorithm 6.
+
+    window_s: length of the DFT.
+    energy: share of the power that the kept frequencies hold at least.
+    floor: frequencies so many times above the noise are kept too; None keeps by energy alone. The noise is the median
+        power of the upper half of the frequencies. A step has its edges in many weak frequencies, and in a series
+        with little noise they are within the last tenth of the power: without them the top class is wrong more often.
+    gap_s: an absence longer than that ends a series; what comes after it begins a new one.
+    """
+
+    window_s: int = 64
+    energy: float = 0.9
+    floor: float | None = 1.0
+    gap_s: int = 10
+
+
+DEFAULT_DENOISE = DenoiseSettings()
+_BLOCK = 1024
+
+
+def denoise(series: F64, settings: DenoiseSettings = DEFAULT_DENOISE) -> F64:
+    """(n, 7) distributions of a whole call → the same without their weak frequencies (algorithm 6).
+
+    A row a second; NaN where there was no group, and it stays NaN. Each second is read from the middle of a window
+    of its own, so that what comes later counts as much as what was before; the series is mirrored at its ends.
+    Absent seconds are skipped: windows reach over them, but not over more than `gap_s`.
+
+    Raises:
+        ValueError: `series` is not of shape (n, 7).
+    """
+    if series.ndim != 2 or series.shape[1] != N_EMOTIONS:  # noqa: PLR2004 (rows and columns)
+        msg = f"series: expected shape (n, {N_EMOTIONS}), got {series.shape}"
+        raise ValueError(msg)
+    out = np.full(series.shape, np.nan)
+    covered = np.flatnonzero(~np.isnan(series).any(axis=1))
+    for stretch in np.split(covered, np.flatnonzero(np.diff(covered) > settings.gap_s + 1) + 1):
+        if len(stretch):
+            out[stretch] = _centred(series[stretch], settings)
+    return out
+
+
+def _centred(rows: F64, settings: DenoiseSettings) -> F64:
+    """(n, 7) without gaps: each row from the middle of its window; in blocks, so that memory stays small."""
+    middle = settings.window_s // 2
+    padded = np.pad(rows, ((middle, settings.window_s - 1 - middle), (0, 0)), mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, settings.window_s, axis=0)
+    blocks = [
+        _strong(windows[i : i + _BLOCK].transpose(0, 2, 1), settings)[:, middle] for i in range(0, len(rows), _BLOCK)
+    ]
+    return _distributions(np.concatenate(blocks))
+
+
+def _strong(windows: F64, settings: DenoiseSettings) -> F64:
+    """(m, w, 7) windows without their weak frequencies.
+
+    The DFT of a series that is mirrored at its ends, which is even, has cosines only: it is the DCT of the series.
+    The mirror has no step where the DFT closes its circle, so edges do not ring.
+    """
+    mean = windows.mean(axis=1, keepdims=True)
+    spectrum = np.asarray(dct(windows - mean, type=2, axis=1, norm="ortho"))
+    power = (spectrum**2).sum(axis=2)
+    # Strongest first; of equally strong ones the lower. What is kept is short of its share until it is not.
+    order = np.argsort(-power, axis=1, kind="stable")
+    ranked = np.take_along_axis(power, order, axis=1)
+    missing = np.cumsum(ranked, axis=1) - ranked < settings.energy * power.sum(axis=1, keepdims=True)
+    keep = np.zeros(power.shape, dtype=bool)
+    np.put_along_axis(keep, order, missing, axis=1)
+    if settings.floor is not None:
+        noise = np.median(power[:, power.shape[1] // 2 :], axis=1, keepdims=True)
+        keep |= power > settings.floor * noise
+    return np.asarray(mean + idct(spectrum * keep[..., None], type=2, axis=1, norm="ortho"))
+
+
+def _distributions(rows: F64) -> F64:
+    """(n, 7) rows clipped at 0 and normalised.
+
+    They sum to one before they are clipped, since all classes keep the same frequencies: never a division by zero.
+    """
+    clipped = np.clip(rows, 0, None)
+    return np.asarray(clipped / clipped.sum(axis=1, keepdims=True))
+
+
+class GroupDenoiser:
+    """Algorithm 6 while a call goes on: each second from the end of its trailing 64 s.
+
+    Seconds without a group are skipped; after more than `gap_s` of them the series begins anew.
+    """
+
+    def __init__(self, settings: DenoiseSettings = DEFAULT_DENOISE) -> None:
+        self._settings = settings
+        self._rows: deque[tuple[int, F64]] = deque(maxlen=settings.window_s)
+
+    def add(self, second: int, probabilities: F64 | None) -> F64 | None:
+        """(7,) of this second without weak frequencies; None stays None."""
+        if probabilities is None:
+            return None
+        if self._rows and second - self._rows[-1][0] > self._settings.gap_s + 1:
+            self._rows.clear()
+        while self._rows and self._rows[0][0] <= second - self._settings.window_s:
+            self._rows.popleft()
+        self._rows.append((second, probabilities))
+        window = np.array([row for _, row in self._rows])
+        return frozen_array(_distributions(_strong(window[None], self._settings)[0, -1:])[0])
+
+    def amend(self, second: int, probabilities: F64 | None) -> None:
+        """Puts what is known afterwards in the place of what was added for that second."""
+        for i in range(len(self._rows) - 1, -1, -1):
+            if self._rows[i][0] == second:
+                if probabilities is None:
+                    del self._rows[i]
+                else:
+                    self._rows[i] = (second, probabilities)
+                return
+            if self._rows[i][0] < second:
+                return

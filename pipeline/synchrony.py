@@ -1,0 +1,256 @@
+"""Whether faces change together: movement, lagged correlation, a test by circular shifts (GROUP, section 5)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from pipeline.emotions import F64
+
+Bool = NDArray[np.bool_]
+Index = NDArray[np.intp]
+
+_SILENT = 1e-6
+"""Below this root mean square a face has not moved: rounding makes less, the faintest real movement a lot more."""
+
+_TIE = 1e-9
+"""Statistics nearer than this are equal: the transform rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SynchronySettings:
+    """Constants of the first half of algorithm 8.
+
+    step_s: movement is the distance of the mean of these seconds from the mean of as many before them.
+    step_least: seconds with a face that either mean needs.
+    lag_s: lags up to this are tested. Steps of 4 s overlap by half when their beginnings are 2 s apart, so that no lag
+        is needed, and every further one gives chance another try: with ± 3 s less is found, not more.
+    told_lag_s: the lag that is told is sought up to this.
+    guard_s: circular shifts up to this are no independent pairs.
+    window_s: trailing seconds that are compared.
+    least_s: seconds with movement of both that are needed to say anything; of a recent part, half of it is enough.
+    least_shifts: circular shifts that are needed to say anything; below 19 nothing could be significant.
+    alpha: p-value below which two people move together significantly.
+    """
+
+    step_s: int = 4
+    step_least: int = 2
+    lag_s: int = 0
+    told_lag_s: int = 3
+    guard_s: int = 10
+    window_s: int = 240
+    least_s: int = 60
+    least_shifts: int = 25
+    alpha: float = 0.05
+
+
+DEFAULT_SYNCHRONY = SynchronySettings()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Synchrony:
+    """How m pairs of series go together, each of shape (m,), NaN where nothing could be computed.
+
+    correlation: the largest Pearson correlation over the lags that are told, in [-1, 1].
+    lag_s: where it is; positive: the second series follows the first.
+    p_value: share of the shifts that do at least as well over the lags that are tested, in (0, 1].
+    """
+
+    correlation: F64
+    lag_s: F64
+    p_value: F64
+
+
+def movement(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F64:
+    """(T, n) how far each of n faces has moved: Euclidean distance of two neighbouring means, NaN where unknown.
+
+    Row t compares the mean of the seconds (t - step_s, t] with that of the `step_s` before them. One second against
+    one second, as GROUP has it, is mostly noise of the models; see decisions for what the longer step gains.
+
+    Args:
+        series: (T, n, 7) distributions, NaN where there is no face.
+        settings: Which constants.
+
+    Raises:
+        ValueError: `series` is not of three axes.
+    """
+    if series.ndim != 3:  # noqa: PLR2004 (seconds, members, classes)
+        msg = f"series: expected (seconds, members, classes), found shape {series.shape}"
+        raise ValueError(msg)
+    step = settings.step_s
+    moved = np.full(series.shape[:2], np.nan)
+    n_rows = len(series) - 2 * step + 1
+    if n_rows < 1:
+        return moved
+    covered = np.isfinite(series).all(axis=2)
+    filled = np.where(covered[..., None], series, 0.0)
+    # Sums over so few seconds are added one by one: running sums would make a row depend on where the series began.
+    total = np.sum([filled[k : k + n_rows + step] for k in range(step)], axis=0)
+    count = np.sum([covered[k : k + n_rows + step] for k in range(step)], axis=0)
+    mean = total / np.maximum(count, 1)[..., None]
+    enough = (count >= settings.step_least)[..., None]
+    mean = np.where(enough, mean, np.nan)
+    moved[2 * step - 1 :] = np.linalg.norm(mean[step:] - mean[:-step], axis=2)
+    return moved
+
+
+def normalised(moves: F64) -> F64:
+    """(T, n) movements divided by their own root mean square, so that faint faces count like loud ones.
+
+    A face that never moved stays at 0; unknown movements stay NaN.
+    """
+    known = np.isfinite(moves)
+    power = np.where(known, moves, 0.0) ** 2
+    rms = np.sqrt(power.sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+    return np.where(rms > _SILENT, moves / np.where(rms > _SILENT, rms, 1.0), np.where(known, 0.0, np.nan))
+
+
+def mean_of_others(moves: F64, counted: Bool) -> F64:
+    """(T, n): for each member the mean movement of the others; NaN in seconds in which none is known.
+
+    Args:
+        moves: (T, n) normalised movements.
+        counted: (n, n), row i says who counts as another of member i.
+    """
+    known = np.isfinite(moves)
+    others = counted & ~np.eye(len(counted), dtype=bool)
+    total = np.where(known, moves, 0.0) @ others.T.astype(np.float64)
+    count = known.astype(np.float64) @ others.T.astype(np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def compare(
+    first: F64, second: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY, recent_s: int | None = None
+) -> Synchrony:
+    """The largest correlation of m pairs of series over the lags, tested against the same maximum after shifts.
+
+    One series is rotated against the other by every number of seconds beyond `guard_s`, which keeps the cadence of both
+    and destroys what they share; p = (1 + shifts that do at least as well) / (1 + shifts). Missing seconds rotate with
+    their series. There a series is at its mean, and a sum is divided by the root of the number of seconds that both
+    have, so that shifts with fewer of them spread as widely as others. Of two faces that never moved nothing is known;
+    where one of them did, they share nothing: correlation 0, p = 1.
+
+    Args:
+        first: (m, T), NaN where unknown.
+        second: (m, T), NaN where unknown.
+        settings: Which constants.
+        recent_s: Compares only so many of the latest seconds of the first series; chance is still learnt from all of
+            the second.
+    """
+    rows = np.arange(len(first))
+    return _compare(_spectra(first, recent_s), _spectra(second), rows, rows, settings)
+
+
+def all_pairs(
+    moves: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY, recent_s: int | None = None
+) -> tuple[F64, F64]:
+    """(n, n) largest correlations and (n, n) p-values of (T, n) movements, both symmetric.
+
+    On the diagonal the correlation is 1 and the p-value NaN: nobody is tested against themselves.
+    `recent_s` as in `compare`: of each pair the member that comes first in `moves` is cut.
+    """
+    n = moves.shape[1]
+    correlation, p_value = np.eye(n), np.full((n, n), np.nan)
+    if moves.size == 0:
+        return correlation, p_value
+    cut, spectra = _spectra(moves.T, recent_s), _spectra(moves.T)
+    # One member against all later ones at a time: all pairs of a long call at once would not fit the memory.
+    for i in range(n - 1):
+        later = np.arange(i + 1, n)
+        found = _compare(cut, spectra, np.full(len(later), i), later, settings)
+        correlation[i, later] = correlation[later, i] = found.correlation
+        p_value[i, later] = p_value[later, i] = found.p_value
+    return correlation, p_value
+
+
+def synchrony_matrix(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> tuple[F64, F64]:
+    """(n, n) largest pair correlations and (n, n) p-values of a whole call: see `all_pairs`.
+
+    `series` is (T, n, 7) with NaN where there is no face; a whole call is as long as it is, `window_s` does not count.
+    """
+    return all_pairs(movement(series, settings), settings)
+
+
+def divergences(first: F64, second: F64) -> F64:
+    """(n, m) Jensen-Shannon divergence in bits, in [0, 1], of (n, 7) and (m, 7) distributions; NaN stays NaN.
+
+    Lin 1991, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37, 145-151.
+    """
+    mixed = _entropy((first[:, None] + second[None]) / 2)
+    return np.asarray(np.maximum(mixed - (_entropy(first)[:, None] + _entropy(second)[None]) / 2, 0.0))
+
+
+def _entropy(p: F64) -> F64:
+    """Entropy in bits over the last axis; 0 log 0 is 0."""
+    return np.asarray(-(p * np.log2(np.maximum(p, 1e-300))).sum(axis=-1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spectra:
+    """Fourier transforms of m series of `length`: standardised ones, and of 1 where they are known.
+
+    used: seconds that are compared, the latest ones; the others are 0 in both.
+    complete: (m,) all of these are known; moved: (m,) the series varies.
+    """
+
+    length: int
+    used: int
+    values: NDArray[np.complex128]
+    known: NDArray[np.complex128]
+    complete: Bool
+    moved: Bool
+
+
+def _spectra(series: F64, recent_s: int | None = None) -> _Spectra:
+    """Series (m, T) with mean 0 and variance 1 over their known seconds, 0 in the others, transformed."""
+    known = np.isfinite(series)
+    n_known = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    filled = np.where(known, series, 0.0)
+    centred = np.where(known, series - filled.sum(axis=1, keepdims=True) / n_known, 0.0)
+    deviation = np.sqrt((centred**2).sum(axis=1, keepdims=True) / n_known)
+    # Who has not moved goes together with nobody.
+    moved = deviation > _SILENT
+    standard = np.where(moved, centred / np.where(moved, deviation, 1.0), 0.0)
+    length = series.shape[1]
+    used = length if recent_s is None else min(recent_s, length)
+    standard[:, : length - used] = 0.0
+    complete = known[:, length - used :].all(axis=1)
+    known[:, : length - used] = False
+    spectra = fft.rfft(standard), fft.rfft(known.astype(np.float64))
+    return _Spectra(length, used, *spectra, complete, moved[:, 0])
+
+
+def _compare(first: _Spectra, second: _Spectra, i: Index, j: Index, settings: SynchronySettings) -> Synchrony:
+    """Series i[m] of the first against series j[m] of the second, see `compare`."""
+    length, reach = first.length, settings.lag_s
+    nothing = np.full(len(i), np.nan)
+    n_shifts = length - 2 * settings.guard_s - 1
+    if n_shifts < settings.least_shifts:
+        return Synchrony(nothing, nothing, nothing)
+    # Entry k of a circular correlation: the sum over t of first[t] second[t + k].
+    statistic = np.asarray(fft.irfft(np.conj(first.values[i]) * second.values[j], length))
+    both = np.full((1, length), float(first.used))
+    if not (first.complete[i].all() and second.complete[j].all()):
+        both = np.maximum(np.rint(fft.irfft(np.conj(first.known[i]) * second.known[j], length)), 1.0)
+    statistic /= np.sqrt(both)
+    # Smallest lags first, so that of equal ones the nearest to 0 is told.
+    lags = np.array(sorted(range(-settings.told_lag_s, settings.told_lag_s + 1), key=abs))
+    at_lags = statistic[:, lags]
+    best = at_lags.argmax(axis=1)[:, None]
+    n_both = np.broadcast_to(both[:, lags], at_lags.shape)
+    largest = np.take_along_axis(at_lags, best, axis=1)
+    correlation = largest / np.sqrt(np.take_along_axis(n_both, best, axis=1))
+    tested = at_lags[:, np.abs(lags) <= reach].max(axis=1, keepdims=True)
+    start = settings.guard_s + 1
+    shifted = statistic[:, start - reach : start - reach + n_shifts].copy()
+    for k in range(start - reach + 1, start + reach + 1):
+        np.maximum(shifted, statistic[:, k : k + n_shifts], out=shifted)
+    least = min(settings.least_s, first.used / 2) if first.used < length else settings.least_s
+    usable = np.broadcast_to(both[:, start : start + n_shifts] >= least / 2, shifted.shape)
+    n_usable = usable.sum(axis=1)
+    p_value = (1 + (usable & (shifted >= tested - _TIE)).sum(axis=1)) / (1 + n_usable)
+    known = (both[:, 0] >= least) & (n_usable >= settings.least_shifts) & (first.moved[i] | second.moved[j])
+    lag_s = lags[best[:, 0]].astype(np.float64)
+    found = (np.clip(correlation[:, 0], -1.0, 1.0), lag_s, p_value)
+    return Synchrony(*(np.where(known, values, np.nan) for values in found))

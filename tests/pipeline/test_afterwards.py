@@ -1,0 +1,96 @@
+"""What is derived once noise is known."""
+
+from builders import p
+
+from pipeline.afterwards import Afterwards, AfterwardsSettings
+from pipeline.emotions import F64
+from pipeline.engagement import EngagementSettings
+from pipeline.types import Event, SettledSecond
+
+HAPPY, SAD = p(happiness=0.9), p(sadness=0.9)
+
+
+def play(after: Afterwards, series: dict[str, list[F64 | None]]) -> tuple[list[SettledSecond], list[Event]]:
+    """Everybody's seconds from 0 on; a member is in the call as long as the series goes on."""
+    settled: list[SettledSecond] = []
+    events: list[Event] = []
+    for second in range(max(len(values) for values in series.values())):
+        known, happened = after.add(second, {w: row[second] for w, row in series.items() if second < len(row)})
+        settled += known
+        events += happened
+    return settled, events
+
+
+def swings(phase: int, every_s: int = 12, seconds: int = 200) -> list[F64 | None]:
+    """Happiness and sadness in turns of uneven length."""
+    flips = [(second + phase) * 7 % 97 // every_s for second in range(seconds)]
+    return [HAPPY if flip % 2 else SAD for flip in flips]
+
+
+def test_a_twitch_is_told_and_changes_nothing() -> None:
+    """It is an event, but no change of expression, and the settled group does not know it."""
+    after = Afterwards()
+    twitch = [HAPPY] * 9 + [SAD] + [HAPPY] * 9
+    settled, events = play(after, {"a": twitch, "b": [HAPPY] * 19})
+    events += after.finish()
+    assert [(event.kind, event.participants, event.time_s) for event in events] == [("dismissed", ("a",), 9.0)]
+    assert [second.second for second in settled] == list(range(16))
+    assert all(second.group is not None and second.group[4] == 0.0 for second in settled)
+
+
+def test_what_still_waits_is_told_at_the_end() -> None:
+    """A change 3 s before the end has not been told by then."""
+    after = Afterwards()
+    _, events = play(after, {"a": [HAPPY] * 9 + [SAD] * 4, "b": [HAPPY] * 13})
+    assert events == []
+    [change] = after.finish()
+    assert (change.kind, change.participants, change.time_s, change.data["scope"]) == (
+        "change",
+        ("a",),
+        9.0,
+        "individual",
+    )
+
+
+def test_who_goes_his_own_way_is_left_out_and_the_type_is_told() -> None:
+    """Three swing together, the fourth on his own: he is left out of the settled group, and the type is an event."""
+    after = Afterwards()
+    own = [HAPPY if (second * second // 31) % 2 else SAD for second in range(200)]
+    settled, events = play(after, {"a": swings(0), "b": swings(0), "c": swings(0), "d": own})
+    assert after.unengaged == {"d"}
+    assert {m.participant: m.state for m in after.engagement.members}["a"] == "engaged"
+    last = settled[-1]
+    assert last.group is not None
+    assert last.group.tolist() == last.distributions["a"].tolist()
+    [first, *_] = [event.data for event in events if event.kind == "group_type_changed"]
+    assert first["from"] is None
+    assert first["to"] in {"unengaged", "engaged", "synchronous", "homogeneous"}
+
+
+def test_the_others_label_whom_they_move() -> None:
+    """Four who feel the same label each other, three others each; the label is the others' own mean."""
+    after = Afterwards()
+    settled, _ = play(after, {who: swings(0) for who in "abcd"})
+    labels = [label for second in settled for label in second.labels]
+    assert {label.participant for label in labels} == set("abcd")
+    assert {label.n_others for label in labels} == {3}
+    by_second = {second.second: second.distributions["a"] for second in settled}
+    assert all(label.probabilities.argmax() == by_second[label.second].argmax() for label in labels)
+
+
+def test_who_is_gone_for_long_is_forgotten() -> None:
+    """Coming back after more than the memory with another face is no change; soon it is one."""
+    for away, kinds in ((5, ["change"]), (12, [])):
+        after = Afterwards(AfterwardsSettings(memory_s=8, engagement=EngagementSettings(memory_s=8)))
+        series: list[F64 | None] = [HAPPY] * 9
+        for second in range(9 + away + 9):
+            present = {"b": HAPPY}
+            if second < len(series):
+                present["a"] = HAPPY
+            elif second >= 9 + away:
+                present["a"] = SAD
+            _, events = after.add(second, present)
+            assert events == []
+        assert [event.kind for event in after.finish()] == kinds
+        assert after.knows("a")
+        assert not after.knows("c")

@@ -1,0 +1,240 @@
+"""Movement, lagged correlation and its test by circular shifts."""
+
+import numpy as np
+import pytest
+from builders import p
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pipeline.emotions import F64
+from pipeline.synchrony import (
+    SynchronySettings,
+    all_pairs,
+    compare,
+    divergences,
+    mean_of_others,
+    movement,
+    normalised,
+    synchrony_matrix,
+)
+
+NEUTRAL, HAPPY = p(), p(happiness=1.0)
+THREE = SynchronySettings(step_s=3)
+GONE = np.full(7, np.nan)
+SMALL = SynchronySettings(lag_s=1, told_lag_s=1, guard_s=2, least_s=6, least_shifts=3)
+
+
+def impulses(length: int, *seconds: int) -> F64:
+    """(1, length) 1 at these seconds, 0 elsewhere."""
+    series = np.zeros((1, length))
+    series[0, list(seconds)] = 1.0
+    return series
+
+
+def changing(rng: np.random.Generator, onsets: F64, length: int, noise: float = 0.3) -> F64:
+    """(length, 1) movements: a bump of 3 s at every onset, and noise."""
+    series = noise * rng.random(length)
+    for onset in onsets:
+        series[int(onset) : int(onset) + 3] += 1.0
+    return series[:, None]
+
+
+def test_movement_is_the_distance_of_two_means() -> None:
+    """Neutral for 3 s, then happy: the two 3-s means are sqrt(1 + 1) apart at second 5; one later by 2/3 of it.
+
+    At second 6 the means are of 4..6, happy, and of 1..3, a third happy: sqrt(2) (1 - 1/3).
+    """
+    series = np.stack([NEUTRAL] * 3 + [HAPPY] * 4)[:, None]
+    moved = movement(series, THREE)
+    assert np.isnan(moved[:5]).all()
+    assert moved[5:, 0] == pytest.approx([np.sqrt(2), np.sqrt(2) * 2 / 3])
+
+
+def test_movement_needs_two_of_three_seconds() -> None:
+    """A second without a face is left out of its mean; with two of three missing there is none."""
+    one = np.stack([NEUTRAL, GONE, NEUTRAL, HAPPY, HAPPY, HAPPY])[:, None]
+    two = np.stack([NEUTRAL, GONE, GONE, HAPPY, HAPPY, HAPPY])[:, None]
+    assert movement(one, THREE)[-1, 0] == pytest.approx(np.sqrt(2))
+    assert np.isnan(movement(two, THREE)[-1, 0])
+
+
+def test_movement_of_a_row_does_not_depend_on_where_the_series_begins() -> None:
+    """The last row of eight seconds is the same to the last bit as that of sixty."""
+    series = np.random.default_rng(1).dirichlet(np.ones(7), (60, 4))
+    assert movement(series[-8:])[-1].tobytes() == movement(series)[-1].tobytes()
+
+
+def test_movement_of_a_short_series_is_unknown() -> None:
+    """Seven seconds hold no two means of four."""
+    assert np.isnan(movement(np.stack([NEUTRAL] * 7)[:, None])).all()
+
+
+def test_movement_says_what_it_expects() -> None:
+    """A series of two axes is refused."""
+    with pytest.raises(ValueError, match=r"expected \(seconds, members, classes\), found shape \(5, 7\)"):
+        movement(np.zeros((5, 7)))
+
+
+def test_normalised_by_hand() -> None:
+    """The root mean square of 3 and 4 is sqrt(12.5); who never moved stays at 0, what is unknown stays unknown."""
+    moves = np.array([[3.0, 0.0, np.nan], [4.0, 0.0, np.nan], [np.nan, np.nan, np.nan]])
+    expected = [[3 / 12.5**0.5, 0.0, np.nan], [4 / 12.5**0.5, 0.0, np.nan], [np.nan, np.nan, np.nan]]
+    np.testing.assert_allclose(normalised(moves), expected)
+
+
+def test_the_mean_of_the_others_by_hand() -> None:
+    """Who is unknown in a second, or does not count, is left out; of two members the other one is the mean."""
+    moves = np.array([[1.0, 2.0, 6.0], [1.0, np.nan, 5.0]])
+    everybody = np.ones((3, 3), dtype=bool)
+    np.testing.assert_array_equal(mean_of_others(moves, everybody), [[4.0, 3.5, 1.5], [5.0, 3.0, 1.0]])
+    without_last = everybody.copy()
+    without_last[:, 2] = False
+    np.testing.assert_array_equal(mean_of_others(moves, without_last), [[2.0, 1.0, 1.5], [np.nan, 1.0, 1.0]])
+    np.testing.assert_array_equal(mean_of_others(moves[:, :2], everybody[:2, :2]), [[2.0, 1.0], [np.nan, 1.0]])
+
+
+def test_correlation_lag_and_p_value_by_hand() -> None:
+    """The second series is the first, one second later; three shifts do worse, so p = 1/4.
+
+    Both have mean 2/8 and variance 2/8 - 1/16 = 3/16. With N(k) impulses that meet after a shift by k the correlation
+    is (N/8 - 1/16) / (3/16): 1 for two, 1/3 for one, -1/3 for none. The differences between impulses at 1, 4 and at
+    0, 3 are 1, 4, -2 = 6 and 1: N(1) = 2, N(4) = N(6) = 1. Shifts beyond 2 s are 3, 4, 5; the maxima over their
+    neighbours within 1 s are all 1/3.
+    """
+    found = compare(impulses(8, 0, 3), impulses(8, 1, 4), SMALL)
+    assert found.correlation == pytest.approx([1.0])
+    assert found.lag_s.tolist() == [1.0]
+    assert found.p_value.tolist() == [1 / 4]
+
+
+def test_a_p_value_of_one_by_hand() -> None:
+    """Without lags N(0) = 0: -1/3, and all of the shifts 3, 4, 5 do at least as well (-1/3, 1/3, -1/3)."""
+    settings = SynchronySettings(lag_s=0, told_lag_s=0, guard_s=2, least_s=6, least_shifts=3)
+    found = compare(impulses(8, 0, 3), impulses(8, 1, 4), settings)
+    assert found.correlation == pytest.approx([-1 / 3])
+    assert found.p_value.tolist() == [1.0]
+
+
+def test_only_the_latest_seconds_by_hand() -> None:
+    """In its last 4 s the first series rests at -1/sqrt(3); correlation k is -1/(4 sqrt(3)) times the second's sum there.
+
+    The second is sqrt(3) at 1 and 4, else -1/sqrt(3). Seconds 4..7 sum to 0, and 5..8 = 5, 6, 7, 0 to -4/sqrt(3): 1/3
+    at lag 1. Shifts 2 to 6 sum to 0, 0, 0, 2 sqrt(3) - 2/sqrt(3), 0: none does as well, p = 1/4.
+    """
+    settings = SynchronySettings(lag_s=1, told_lag_s=1, guard_s=2, least_s=4, least_shifts=3)
+    found = compare(impulses(8, 0, 3), impulses(8, 1, 4), settings, recent_s=4)
+    assert found.correlation == pytest.approx([1 / 3])
+    assert found.lag_s.tolist() == [1.0]
+    assert found.p_value.tolist() == [1 / 4]
+
+
+def test_missing_seconds_count_for_nothing() -> None:
+    """Of the first series two impulses are known and four seconds of rest; the second has an impulse of its own.
+
+    First: mean 2/6, variance 1/3 - 1/9 = 2/9. Second: impulses at 1, 4, 5: mean 3/8, variance 3/8 - 9/64 = 15/64. At
+    lag 1 the known t = 0..5 meet 1..6: two pairs of impulses, (2/3) (5/8) each, t = 4 at rest meets an impulse,
+    (-1/3) (5/8), and three pairs of rest, (1/3) (3/8) each: 5/6 - 5/24 + 3/8 = 1, over 6 seconds and both deviations.
+    """
+    first = impulses(8, 0, 3)
+    first[0, [6, 7]] = np.nan
+    found = compare(first, impulses(8, 1, 4, 5), SMALL)
+    assert found.correlation == pytest.approx([1 / 6 / (2 / 9 * 15 / 64) ** 0.5])
+    assert found.lag_s.tolist() == [1.0]
+
+
+def test_too_few_common_seconds_say_nothing() -> None:
+    """Five known seconds of six needed; and a call too short to be rotated."""
+    first = impulses(8, 0, 3)
+    first[0, 5:] = np.nan
+    assert np.isnan(compare(first, impulses(8, 1, 4), SMALL).p_value).all()
+    assert np.isnan(compare(impulses(7, 0, 3), impulses(7, 1, 4), SMALL).p_value).all()
+
+
+def test_a_face_that_never_moves_goes_along_with_nobody() -> None:
+    """One still face: correlation 0 and p = 1; two still faces: nothing is known."""
+    moving, still = impulses(8, 0, 3), np.zeros((1, 8))
+    one = compare(moving, still, SMALL)
+    assert (one.correlation.tolist(), one.lag_s.tolist(), one.p_value.tolist()) == ([0.0], [0.0], [1.0])
+    assert np.isnan(compare(still, still, SMALL).p_value).all()
+
+
+@given(hnp.arrays(np.float64, (2, 60), elements=st.floats(0, 4, width=16)), st.sampled_from([0.25, 2.0, 1024.0]))
+def test_scale_is_irrelevant(series: F64, scale: float) -> None:
+    """A face that moves less by a constant factor gets the same correlation, lag and p-value, the latter in (0, 1]."""
+    settings = SynchronySettings(least_s=20)
+    one, other = (compare(series[:1], factor * series[1:], settings) for factor in (1.0, scale))
+    np.testing.assert_allclose(one.correlation, other.correlation, atol=1e-9)
+    assert np.isnan(one.p_value[0]) or 0 < one.p_value[0] <= 1
+    if np.std(series[1]) > 1e-3:
+        np.testing.assert_array_equal(one.p_value, other.p_value)
+
+
+@given(hnp.arrays(np.float64, (60, 3), elements=st.floats(0, 4, width=16)))
+def test_pairs_are_symmetric_and_repeatable(moves: F64) -> None:
+    """The same input gives the same bytes; i with j is j with i; nobody is tested against themselves."""
+    settings = SynchronySettings(least_s=20)
+    correlation, p_value = all_pairs(moves, settings)
+    assert correlation.tobytes() == all_pairs(moves, settings)[0].tobytes()
+    np.testing.assert_array_equal(correlation, correlation.T)
+    np.testing.assert_array_equal(p_value, p_value.T)
+    assert np.diag(correlation).tolist() == [1.0] * 3
+    assert np.isnan(np.diag(p_value)).all()
+
+
+def test_size_and_power() -> None:
+    """Of 400 independent pairs 5 % are significant, within three standard errors; of 100 coupled ones 80 % or more."""
+    rng = np.random.default_rng(4)
+    length = 180
+
+    def onsets() -> F64:
+        times = np.cumsum(rng.uniform(10, 40, 12))
+        return times[times < length - 5]
+
+    apart = [np.hstack([changing(rng, onsets(), length), changing(rng, onsets(), length)]) for _ in range(400)]
+    together = []
+    for _ in range(100):
+        group = onsets()
+        together.append(np.hstack([changing(rng, group + rng.uniform(0, 2, len(group)), length) for _ in range(2)]))
+    rates = []
+    for pairs in (np.stack(apart), np.stack(together)):
+        found = compare(pairs[..., 0], pairs[..., 1])
+        rates.append(float((found.p_value < 0.05).mean()))
+    assert rates[0] <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+    assert rates[1] >= 0.8
+
+
+def test_the_matrix_of_a_whole_call() -> None:
+    """Two who change together stand out against a third who does not; a gap of one of them does no harm."""
+    rng = np.random.default_rng(5)
+    length, happy = 400, np.zeros((400, 3))
+    for members in ([0, 1], [2]):
+        state = False
+        for onset in np.cumsum(rng.uniform(10, 40, 20)).astype(int):
+            state = not state
+            happy[onset:, members] = state
+    series = happy[..., None] * HAPPY + (1 - happy[..., None]) * NEUTRAL
+    series = 0.9 * series + 0.1 * rng.dirichlet(np.ones(7), (length, 3))
+    series[100:120, 1] = np.nan
+    correlation, p_value = synchrony_matrix(series)
+    assert correlation[0, 1] > 0.8
+    assert p_value[0, 1] < 0.02
+    assert p_value[0, 2] > 0.05
+    assert p_value[1, 2] > 0.05
+
+
+def test_divergence_by_hand() -> None:
+    """0 for the same, 1 bit for nothing in common, and between: H(3/4, 1/4) - (0 + 1) / 2 = 0.3113."""
+    apart = divergences(np.stack([HAPPY]), np.stack([HAPPY, NEUTRAL, p(happiness=0.5)]))
+    assert apart == pytest.approx(np.array([[0.0, 1.0, 0.311278]]), abs=1e-6)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_divergence_is_symmetric_and_bounded(seed: int) -> None:
+    """The same both ways, within 0 and 1 bit."""
+    rng = np.random.default_rng(seed)
+    p_, q = rng.dirichlet(np.full(7, 0.3), 3), rng.dirichlet(np.full(7, 0.3), 2)
+    apart = divergences(p_, q)
+    np.testing.assert_array_equal(apart, divergences(q, p_).T)
+    assert apart.min() >= 0
+    assert apart.max() <= 1 + 1e-12
