@@ -1,6 +1,6 @@
 """A video wall → the rectangles of its participants, held from picture to picture.
 
-A full search (`pipeline.tiles`) is made once a second, and at once when the picture no longer fits the layout:
+A full search (`pipeline.tiles`) is made once a second after a change, later every three, and at once when the picture no longer fits the layout:
 gutters are no longer page, a tile has become page, something shows where the page was. A new layout counts when two
 pictures agree on it, so that tiles in motion do not.
 """
@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.boxes import area, covered
 from pipeline.page import Lines, PageMask, find_pages
 from pipeline.probe import Probe, thumbnail
-from pipeline.screens import Rooms, faces_in, shows_screen
-from pipeline.tiles import DEFAULT_GALLERY, GallerySettings, Search, Wall, area, covered
+from pipeline.screens import Rooms, faces_in, is_flat, shows_screen
+from pipeline.tiles import DEFAULT_GALLERY, GallerySettings, Search, Wall
 from pipeline.types import U8, Box, FaceBoxes
 
 __all__ = (
@@ -23,6 +25,9 @@ __all__ = (
 )  # fmt: skip
 
 SEARCH_EVERY_S: Final = 1.0
+CALM_S: Final = 3.0
+"""For so long after a change, and while no gallery is known; then"""
+CALM_EVERY_S: Final = 3.0
 AGREE_S: Final = 0.15
 """A new layout stands at least so long before it counts."""
 WEAK_S: Final = 0.8
@@ -37,6 +42,8 @@ FACES_FOR_S: Final = 1.3
 """Faces say something about pictures up to so much later."""
 FACE_CUT: Final = 0.25
 """Less of a face than this, or all but this, lies in a tile."""
+CUT_MIN: Final = 0.25
+"""And it takes so many cut faces for each tile: in a large wall a detector sees one across four people."""
 GIVE_IN_S: Final = 1.5
 """Where no two pictures agree for so long, about the same is enough."""
 STILL: Final = 0.015
@@ -45,6 +52,8 @@ WALL_MIN: Final = 0.45
 """Score of an explanation from which on it is believed."""
 PLAIN_WALL: Final = 0.9
 """And from which on no other page is tried."""
+SLOPED: Final = 0.93
+"""A plane bends to much that is no page: its explanation must be better than that on one colour."""
 ONE_TILE: Final = 0.55
 """Such scores times this for one tile on a page, which scores lower but is told by all of its four sides."""
 BETTER: Final = 0.05
@@ -53,6 +62,12 @@ KNOWN_MIN: Final = 0.85
 """While the known page explains the picture to this share of its best score, no other page is looked for."""
 NO_FACE_LOOKS: Final = 4
 """A big region beside a strip in which no face was seen in so many looks is a shared film, not who speaks."""
+SAME_MAIN: Final = 0.85
+"""Overlap from which on big regions beside a strip are one: only who or what they show may have changed."""
+STILL_LOOKS: Final = 2
+"""One of few colours that has not changed in so many looks is a shared page: people move."""
+MAIN_STEP, MAIN_LEVELS, MAIN_CHANGED = 6, 10, 0.001
+"""Every sixth pixel is looked at; it changed where a channel differs by more than this; of so few none did."""
 BIG_FACE: Final = 0.1
 """The face of who speaks is at least this part of the big region's height."""
 
@@ -144,15 +159,17 @@ def _shows_nothing(image: U8, settings: GallerySettings) -> bool:
 
 def _search(lines: Lines, settings: GallerySettings) -> tuple[Wall, Search] | None:
     """The best explanation of a picture on any page; None where there is none."""
-    best: tuple[Wall, Search] | None = None
+    options: list[tuple[float, Wall, Search]] = []
     for page in find_pages(lines):
         search = Search(PageMask(lines, page, near=settings.page_tolerance), settings)
         wall = search.best()
-        if wall is not None and _believed(wall) and (best is None or wall.score > best[0].score):
-            best = wall, search
-            if wall.score >= PLAIN_WALL:
-                break
-    return best
+        if wall is None or not _believed(wall):
+            continue
+        worth = wall.score * (1.0 if page.is_flat else SLOPED)
+        options.append((worth, wall, search))
+        if worth >= PLAIN_WALL:
+            break
+    return max(options, key=lambda option: option[0])[1:] if options else None
 
 
 def _believed(wall: Wall) -> bool:
@@ -176,7 +193,7 @@ def _participants(image: U8, wall: Wall | None) -> tuple[Box, ...]:
     whole = (0, 0, width, height)
     if wall is None:
         return () if shows_screen(image, whole, certain=True) else (whole,)
-    if wall.main is None or not wall.whole_main or shows_screen(image, wall.main):
+    if wall.main is None or not wall.camera_main or shows_screen(image, wall.main):
         return _in_order(wall.tiles)
     return _in_order((*wall.tiles, wall.main))
 
@@ -198,10 +215,11 @@ class _State:
     """What is known of a feed.
 
     tiles: the layout; settled: see `Layout`; firm: the layout comes from a picture that showed something. n_blank: how
-    many pictures showed nothing before. search_at_s: when a full search is due. mask, score: the page on which the
-    layout was found, and how well it explained the picture. candidate, n_agree, since_s: a layout that may follow, how
-    often in a row it was found, since when. unsettled_s: when the layout was left. main, n_faceless, is_film: the big
-    region beside a strip, how often in a row no face was seen in it, whether that makes it a film.
+    many pictures showed nothing before. search_at_s: when a full search is due; calm_s: when it will be due less often.
+    mask, wall: the page on which the layout was found, and the explanation. candidate, n_agree, since_s: a layout that
+    may follow, how often in a row it was found, since when. unsettled_s: when the layout was left. main: the big region
+    beside a strip; n_faceless: how often in a row no face was seen in it; main_look, n_still: some of its pixels when it
+    was last looked at, how often in a row they had not changed; is_film: whether it is shared.
     """
 
     tiles: tuple[Box, ...] = ()
@@ -209,9 +227,10 @@ class _State:
     firm: bool = False
     n_blank: int = 0
     search_at_s: float = -np.inf
+    calm_s: float = -np.inf
     probe: Probe | None = None
     mask: PageMask | None = None
-    score: float = 0.0
+    wall: Wall | None = None
     candidate: tuple[Box, ...] = ()
     n_agree: int = 0
     since_s: float = 0.0
@@ -219,6 +238,8 @@ class _State:
     main: Box | None = None
     n_faceless: int = 0
     is_film: bool = False
+    main_look: NDArray[np.int16] | None = None
+    n_still: int = 0
 
 
 class GallerySplitter:
@@ -264,8 +285,10 @@ class GallerySplitter:
             self._see(image, time_s)
         if faces is not None and self._now.settled:
             self._rooms.look(image, time_s, self._now.tiles, faces)
-            self._watch_main(faces)
-        shown = [box for box in self._now.tiles if not (self._now.is_film and self._now.main == box)]
+            self._watch_main(image, faces)
+        # A picture that no longer shows the layout shows what was found in it, as far as it is known.
+        tiles = self._now.tiles if self._now.settled else self._now.candidate
+        shown = [box for box in tiles if not (self._now.is_film and self._now.main == box)]
         return Layout(self._rooms.split(shown), self._now.settled)
 
     def _see_nothing(self) -> None:
@@ -278,7 +301,8 @@ class GallerySplitter:
         fits = self._now.probe is not None and self._now.probe.fits(image)
         if self._now.firm and fits and self._now.settled and time_s < self._now.search_at_s:
             return
-        self._now.search_at_s = time_s + SEARCH_EVERY_S
+        is_calm = time_s >= self._now.calm_s and self._now.wall is not None
+        self._now.search_at_s = time_s + (CALM_EVERY_S if is_calm else SEARCH_EVERY_S)
         found = self._find(Lines(image), known=fits)
         tiles = _participants(image, found[0] if found else None)
         if self._now.settled and not fits and self._now.firm and not _alike(tiles, self._now.tiles):
@@ -313,16 +337,17 @@ class GallerySplitter:
         whole = (0, 0, self._size[1], self._size[0])
         shares = [max(covered(face, [box]) for box in boxes) for face in faces_in(whole, self._faces)]
         n_cut = sum(FACE_CUT < share < 1 - FACE_CUT for share in shares)
-        return 2 * n_cut > sum(share > FACE_CUT for share in shares)
+        n_seen = sum(share > FACE_CUT for share in shares)
+        return 2 * n_cut > n_seen and n_cut >= CUT_MIN * len(boxes)
 
     def _find(self, lines: Lines, *, known: bool) -> tuple[Wall, Search] | None:
         """The best explanation: on the known page, over time, while that does; else on any."""
-        if known and self._now.settled and self._now.mask is not None:
+        if known and self._now.settled and self._now.mask is not None and self._now.wall is not None:
             mask = PageMask(lines, self._now.mask.page, near=self._settings.page_tolerance, before=self._now.mask)
             search = Search(mask, self._settings)
             wall = search.best()
             self._now.mask = mask
-            if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * self._now.score:
+            if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * self._now.wall.score:
                 return wall, search
         return _search(lines, self._settings)
 
@@ -333,13 +358,14 @@ class GallerySplitter:
         if same_layout(tiles, self._now.tiles):
             self._now.n_agree = 0
             return
-        if found is not None and self._now.mask is not None:
-            now = found[1].score(self._now.tiles, None)
+        same_main = found is not None and found[0].main is not None and _same_but(found[0].main, tiles, self._now.tiles)
+        if found is not None and self._now.wall is not None and not same_main:
+            now = found[1].score_again(self._now.wall)
             if found[0].score < now + BETTER:
                 self._now.n_agree = 0
                 return
         self._agree(tiles, time_s, close=False)
-        self._now.search_at_s = time_s
+        self._now.search_at_s, self._now.calm_s = time_s, time_s + CALM_S
         if self._now.n_agree >= self._settings.hold and time_s - self._now.since_s >= (HOLD_S if sure else DOUBT_S):
             self._settle(image, tiles, found, time_s)
 
@@ -366,22 +392,31 @@ class GallerySplitter:
         self._now.tiles = self._now.tiles if self._now.firm and same_layout(tiles, self._now.tiles) else tiles
         self._now.settled, self._now.firm, self._now.n_agree = True, True, 0
         self._now.mask = found[1].mask if found else None
-        self._now.score = found[0].score if found else 0.0
-        self._now.probe = Probe(image, self._now.tiles, self._now.mask)
-        self._now.search_at_s = time_s + SEARCH_EVERY_S
-        self._now.main = found[0].main if found else None
-        self._now.is_film, self._now.n_faceless = False, 0
+        self._now.probe = Probe(image, self._now.tiles, self._now.mask, found[0].main if found else None)
+        self._now.search_at_s, self._now.calm_s = time_s + SEARCH_EVERY_S, time_s + CALM_S
+        self._now.wall, self._now.main = (found[0], found[0].main) if found else (None, None)
+        self._now.is_film, self._now.n_faceless, self._now.n_still, self._now.main_look = False, 0, 0, None
 
-    def _watch_main(self, faces: FaceBoxes) -> None:
-        """Whether the big region beside a strip shows who speaks, or a film without anybody for some time."""
-        if self._now.main is None or self._now.main not in self._now.tiles:
+    def _watch_main(self, image: U8, faces: FaceBoxes) -> None:
+        """Whether the big region beside a strip shows who speaks, or a film without anybody, or a still page."""
+        now = self._now
+        if now.main is None or now.main not in now.tiles:
             return
-        least = BIG_FACE * (self._now.main[3] - self._now.main[1])
-        if any(face[3] - face[1] >= least for face in faces_in(self._now.main, faces)):
-            self._now.n_faceless, self._now.is_film = 0, False
-        else:
-            self._now.n_faceless += 1
-            self._now.is_film = self._now.n_faceless >= NO_FACE_LOOKS
+        x0, y0, x1, y1 = now.main
+        look = image[y0:y1:MAIN_STEP, x0:x1:MAIN_STEP].astype(np.int16)
+        changed = 1.0 if now.main_look is None else float((np.abs(look - now.main_look) > MAIN_LEVELS).mean())
+        now.n_still = now.n_still + 1 if changed <= MAIN_CHANGED else 0
+        now.main_look = look
+        seen = any(face[3] - face[1] >= BIG_FACE * (y1 - y0) for face in faces_in(now.main, faces))
+        now.n_faceless = 0 if seen else now.n_faceless + 1
+        is_page = now.n_still >= STILL_LOOKS and is_flat(image, now.main)
+        now.is_film = now.n_faceless >= NO_FACE_LOOKS or is_page
+
+
+def _same_but(main: Box, a: Sequence[Box], b: Sequence[Box]) -> bool:
+    """Whether two layouts differ in nothing but the big region, which is a tile in one of them and not in the other."""
+    without = [[box for box in tiles if iou(box, main) < SAME_MAIN] for tiles in (a, b)]
+    return len(a) != len(b) and same_layout(*without)
 
 
 def _alike(a: Sequence[Box], b: Sequence[Box]) -> bool:

@@ -39,7 +39,9 @@ GRADIENT_MAX: Final = 45
 BAR_MAX: Final = 0.13
 """Tool bars take at most this share of the height."""
 BAR_EVEN: Final = 0.9
-"""Share of a line of a tool bar, at its ends or where it begins, that has the bar's colour."""
+"""Share of a line of a tool bar, where it begins, that has the bar's colour."""
+BAR_SHOWS: Final = 0.6
+"""And of all its lines: the rest are signs and titles."""
 NEAR_BAR: Final = 5
 """A tool bar whose colour differs less from the page is page."""
 SMALLEST: Final = 32
@@ -52,6 +54,8 @@ FULL_LINE: Final = 0.85
 """of which this share has exactly the page's colour where the line is gutter."""
 COLOURS_MAX: Final = 12
 """So many colours of lines are tried, the commonest first."""
+BAR_LINES: Final = 4
+"""A tool bar has the page's colour where so many lines between the bars have it."""
 SAME_PAGE: Final = 4
 """Pages that differ by less are one."""
 AROUND: Final = 10
@@ -90,6 +94,11 @@ class Page:
 
     plane: F64
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is of one colour."""
+        return bool(np.abs(self.plane[:, 1:]).max() < 1)
+
     def distance(self, lines: U8) -> U8:
         """(h, w): how far each pixel of (3, h, w) lines is from the page, the largest channel."""
         height, width = lines.shape[1:]
@@ -116,10 +125,12 @@ def find_pages(lines: Lines, *, limit: int = 8) -> list[Page]:
         return []
     samples = _Samples(lines)
     found: list[tuple[int, Page]] = []
-    for colour in samples.colours():
-        for page in samples.pages(colour):
-            if not any(np.abs(page.plane - other.plane).max() <= SAME_PAGE for _, other in found):
-                found.append((samples.count(page), page))
+    pages = [page for colour in samples.colours() for page in samples.pages(colour)]
+    # Many applications draw their tool bars in the page's colour.
+    bars = [Page(colour[:, 0] * np.array([1.0, 0.0, 0.0])) for height, colour in lines.bars if height]
+    for page in [*(page for page in bars if samples.count(page) >= BAR_LINES), *pages]:
+        if not any(np.abs(page.plane - other.plane).max() <= SAME_PAGE for _, other in found):
+            found.append((samples.count(page), page))
     found.sort(key=lambda pair: -pair[0])
     return [page for _, page in found[:limit]]
 
@@ -220,8 +231,8 @@ class PageMask:
             far = page.distance(pixels)
             far[lines.accents[1 - axis]] = 0
             if before is not None:
-                # The newest picture counts for a quarter.
-                far = (before.far[axis].astype(np.uint16) * 3 + far + 2 >> 2).astype(np.uint8)
+                # The newest picture counts for half: what has gone is soon forgotten.
+                far = (before.far[axis].astype(np.uint16) + far + 1 >> 1).astype(np.uint8)
             self.far[axis] = far
             blurred = far <= WIDE
             blurred |= _valley(far) if axis == 1 else _valley(far.T).T
@@ -240,21 +251,28 @@ class PageMask:
         a, b = _ends(y0, y1)
         return np.asarray((sums[b, x0:x1] - sums[a, x0:x1]) / (b - a))
 
+    def profile(self, box: Box, axis: int) -> F64:
+        """Mean distance from the page of every row (axis 1) or column (axis 0) of the box, in levels."""
+        x0, y0, x1, y1 = within(box, self.size)
+        a, b = _ends(x0, x1) if axis == 1 else _ends(y0, y1)
+        part = self.far[1][y0:y1, a:b] if axis == 1 else self.far[0][a:b, x0:x1]
+        return np.asarray(part.mean(axis=axis))
+
 
 def _bars(rows: U8) -> tuple[tuple[int, U8], tuple[int, U8]]:
     """Heights and colours of what may be tool bars at the top and at the bottom of (3, H, w) rows; height 0: none.
 
-    A bar has its colour at both ends of each of its rows, and from end to end where it begins.
+    A bar has its colour on most of each of its rows, and from end to end where it begins.
     """
     most = max(1, round(BAR_MAX * rows.shape[1]))
-    end = max(1, rows.shape[2] // 16)
     found = []
     for band in (rows[:, :most], rows[:, ::-1][:, :most]):
         colour = np.median(band[:, 0], axis=1).astype(np.uint8)[:, None, None]
         like = (np.maximum(band, colour) - np.minimum(band, colour)).max(axis=0) <= NEAR
-        ends = (like[:, :end].mean(axis=1) >= BAR_EVEN) & (like[:, -end:].mean(axis=1) >= BAR_EVEN)
-        height = most if ends.all() else int(ends.argmin())
-        full = np.flatnonzero(like[:height].mean(axis=1) >= BAR_EVEN)
+        shares = like.mean(axis=1)
+        shows = shares >= BAR_SHOWS
+        height = most if shows.all() else int(shows.argmin())
+        full = np.flatnonzero(shares[:height] >= BAR_EVEN)
         found.append((int(full[-1]) + 1 if len(full) else 0, colour))
     return found[0], found[1]
 

@@ -12,12 +12,14 @@ from pipeline.types import U8, Box
 
 FITS: Final = 0.85
 """Share of the points on the page that must still be page."""
+FREE_ROWS, FREE_COLUMNS = 32, 54
+"""The page outside of the tiles is looked at in so many rows and columns: two of each meet in the smallest tile."""
 POINT_LEVELS: Final = 26
 """A point of the page has changed when a channel differs by more."""
 ACCENT_SPREAD: Final = 60
 """Coloured points are the border around who speaks."""
 SHOCK: Final = 14.0
-"""Mean change of a picture without gutters, in levels, that calls for a search."""
+"""Mean change of a picture without gutters, or of the big region, in levels, that calls for a search."""
 SIDE_POINTS: Final = 5
 """A side of a tile with so many points on the page"""
 SIDE_GONE: Final = 0.6
@@ -45,10 +47,16 @@ def thumbnail(image: U8) -> U8:
     return image[:: max(1, image.shape[0] // 90), :: max(1, image.shape[1] // 160)]
 
 
+def _look(image: U8, box: Box) -> NDArray[np.int16]:
+    """About 24 x 24 of the pixels of a box, green."""
+    x0, y0, x1, y1 = box
+    return image[y0 : y1 : max(1, (y1 - y0) // 24), x0 : x1 : max(1, (x1 - x0) // 24), 1].astype(np.int16)
+
+
 class Probe:
     """Points of a picture that tell at little cost whether it still shows a layout."""
 
-    def __init__(self, image: U8, tiles: Sequence[Box], mask: PageMask | None) -> None:
+    def __init__(self, image: U8, tiles: Sequence[Box], mask: PageMask | None, main: Box | None = None) -> None:
         height, width = image.shape[:2]
         self._thumbnail = thumbnail(image)[..., 1].astype(np.int16)
         points: list[tuple[int, int]] = []
@@ -72,13 +80,20 @@ class Probe:
             xs_of, ys_of = (np.linspace(a + 4, b - 5, LINE_POINTS).astype(np.intp) for a, b in ((x0, x1), (y0, y1)))
             lines.append((np.repeat(down, LINE_POINTS), np.tile(xs_of, len(down))))
             lines.append((np.tile(ys_of, len(across)), np.repeat(across, LINE_POINTS)))
-        free = [(y, x) for y in range(4, height, max(1, height // 24)) for x in range(4, width, max(1, width // 40))]
+        ys_of = np.arange(min(4, height - 1), height, max(1, height // FREE_ROWS))
+        xs_of = np.arange(min(4, width - 1), width, max(1, width // FREE_COLUMNS))
         self._page = mask.page if mask is not None else None
         kept = self._is_page(image, points)
         self._gutters = np.array(points, dtype=np.intp).reshape(-1, 2)[kept]
         self._sides = np.array(sides, dtype=np.intp)[kept]
-        outside = [(y, x) for y, x in free if not inside[y, x]]
-        self._free = np.array(outside, dtype=np.intp).reshape(-1, 2)[self._is_page(image, outside)]
+        self._grid = (len(ys_of), len(xs_of))
+        points_of = np.stack([np.repeat(ys_of, len(xs_of)), np.tile(xs_of, len(ys_of))], axis=1).astype(np.intp)
+        # Which points of the grid are page outside of the tiles.
+        self._is_free = ~inside[points_of[:, 0], points_of[:, 1]]
+        self._is_free[self._is_free] = self._is_page(image, points_of[self._is_free])
+        self._free = points_of[self._is_free]
+        self._main = main
+        self._main_look = _look(image, main) if main else None
         self._cells = np.array(cells, dtype=np.intp).reshape(-1, 2)
         self._empty = self._emptiness(image)
         self._lines = np.concatenate([np.stack(line, axis=1) for line in lines]) if lines else self._cells[:0]
@@ -99,9 +114,30 @@ class Probe:
         n = np.bincount(self._sides)
         if off.mean() > 1 - FITS or ((n >= SIDE_POINTS) & (np.bincount(self._sides, off) >= SIDE_GONE * n)).any():
             return False
-        if len(self._free) and _off(self._page, image, self._free, accents=True).mean() > 1 - FITS:
+        return not (
+            self._main_cut(image)
+            or self._is_covered(image, self._page)
+            or (self._emptiness(image) & ~self._empty).any()
+            or self._is_cut(image)
+        )
+
+    def _main_cut(self, image: U8) -> bool:
+        """Whether the big region beside a strip shows something else all of a sudden."""
+        if self._main is None or self._main_look is None:
             return False
-        return not ((self._emptiness(image) & ~self._empty).any() or self._is_cut(image))
+        before, self._main_look = self._main_look, _look(image, self._main)
+        return float(np.abs(self._main_look - before).mean()) >= SHOCK
+
+    def _is_covered(self, image: U8, page: Page) -> bool:
+        """Whether something shows where the page was: on much of it, or on a spot as large as a tile."""
+        if not len(self._free):
+            return False
+        off = _off(page, image, self._free, accents=True)
+        spots = np.zeros(self._grid[0] * self._grid[1], dtype=np.bool_)
+        spots[self._is_free] = off
+        spots = spots.reshape(self._grid)
+        pairs = spots[1:] & spots[:-1]
+        return bool(off.mean() > 1 - FITS or (pairs[:, 1:] & pairs[:, :-1]).any())
 
     def _is_cut(self, image: U8) -> bool:
         """Whether a gutter goes through a tile that was not there: a thin line of page where there was none.
@@ -116,7 +152,7 @@ class Probe:
                 return True
         return False
 
-    def _is_page(self, image: U8, points: list[tuple[int, int]]) -> NDArray[np.bool_]:
+    def _is_page(self, image: U8, points: Sequence[tuple[int, int]] | NDArray[np.intp]) -> NDArray[np.bool_]:
         """Which points are page in this picture; all where no page is known."""
         places = np.array(points, dtype=np.intp).reshape(-1, 2)
         if self._page is None:

@@ -51,21 +51,29 @@ def shows_screen(image: U8, box: Box, *, certain: bool = False) -> bool:
 
     `certain`: only where there is little doubt, as in a picture that shows nothing else.
     """
-    x0, y0, x1, y1 = _without_bars(image, box)
-    lines = image[y0:y1:6, x0:x1, 1].astype(np.int16)
-    edges = np.abs(np.diff(lines, axis=1)) >= EDGE
-    if edges.size == 0:
-        return False
-    sample = image[y0 : y1 : max(1, (y1 - y0) // 90), x0 : x1 : max(1, (x1 - x0) // 160)] >> 4
-    codes = sample[..., 0].astype(np.int32) << 8 | sample[..., 1].astype(np.int32) << 4 | sample[..., 2]
-    counts = np.sort(np.bincount(codes.ravel()))
-    if counts[-1] >= PLAIN * codes.size and not _beside_initials(edges).any():
+    edges, commonest, few = _drawing(image, _without_bars(image, box))
+    if edges.size == 0 or (commonest >= PLAIN and not _beside_initials(edges).any()):
         return False
     sharp = float(edges.mean())
-    few = float(counts[-2:].sum()) / codes.size
     if certain:
         return sharp >= CERTAIN**2 * SHARP and few >= CERTAIN * FEW_COLOURS
     return any(sharp >= edges and few >= colours for edges, colours in SCREENS)
+
+
+def is_flat(image: U8, box: Box) -> bool:
+    """Whether a box has few colours, as a page of photographs has and somebody's initials have, but not only these."""
+    edges, _, few = _drawing(image, box)
+    return few >= FEW_COLOURS and bool(_beside_initials(edges).any())
+
+
+def _drawing(image: U8, box: Box) -> tuple[NDArray[np.bool_], float, float]:
+    """Where every sixth row of a box has sharp edges, and the shares of its commonest colour and of its two commonest."""
+    x0, y0, x1, y1 = box
+    lines = image[y0:y1:6, x0:x1, 1].astype(np.int16)
+    sample = image[y0 : y1 : max(1, (y1 - y0) // 90), x0 : x1 : max(1, (x1 - x0) // 160)] >> 4
+    codes = sample[..., 0].astype(np.int32) << 8 | sample[..., 1].astype(np.int32) << 4 | sample[..., 2]
+    counts = np.sort(np.bincount(codes.ravel())) / codes.size
+    return np.abs(np.diff(lines, axis=1)) >= EDGE, float(counts[-1]), float(counts[-2:].sum())
 
 
 def _beside_initials(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -6,18 +6,22 @@ as a big region beside such a grid, and the cells that the grid asks for are loo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
+from pipeline.boxes import SLACK, area, covered, disjoint, hull_of, line_of, part_of, places, runs, shares, usual
 from pipeline.page import BAR_MAX, Bools, PageMask, Span, within
 from pipeline.types import Box
 
-NEAR_LINE: Final = 0.75
+NEAR_LINE: Final = 0.9
 """Share of a gutter's line that must have exactly the page's colour; the rest is what compression left of it."""
 THIN_PX: Final = 8
 """A gutter that compression blurred is at most this wide."""
+THIN_APART: Final = 4
+"""Such a gutter is nearer to the page than what lies so many pixels beside it:"""
+THIN_DEPTH: Final = 0.85
+"""its distance is at most this part."""
 DEPTH: Final = 5
 """Cuts within cuts: a strip beside rows of rows needs four."""
 FILLED: Final = 0.01
@@ -26,8 +30,6 @@ CELLS_PER_TILE: Final = 7
 """A grid has at most so many cells for each tile that was seen clearly."""
 FILLED_BEYOND: Final = 0.25
 """The same for rows above and below what was cut, where names and tool bars are."""
-SLACK: Final = 0.06
-"""A tile may reach out of its region by this share of its side."""
 EVIDENT: Final = 0.5
 """A box whose edges are as clear as this is no accident."""
 LEFT_OVER: Final = 0.3
@@ -49,12 +51,26 @@ LONELY: Final = 0.4
 """One tile can be found on any page; it takes two that stand free of each other to make a wall."""
 REGULAR: Final = 1.2
 """Tiles that are all equal are no accident."""
-REGULAR_STRIP: Final = 1.05
+REGULAR_STRIP: Final = 1.1
 """The same beside a big region."""
+MISSED: Final = 0.3
+"""Clear tiles that an explanation leaves out count so much against it."""
 CLEARLY: Final = 0.01
 """An explanation is better than another from this difference in score on."""
+INSIDE_CELL: Final = 0.9
+"""What lies in a cell by this share is part of its tile."""
+CENTRED: Final = 0.12
+"""Twice the way from the middle of a cell to that of a narrower tile is at most this share of the cell's width."""
+PAGE_BESIDE: Final = 0.95
+"""What lies beside a narrow tile in its place in the row is page, but for so much."""
+EXPECTED: Final = 0.5
+"""A tile that the grid asks for is at least so evident, where it is surrounded by page,"""
+EXPECTED_SHOWS: Final = 0.25
+"""and shows something on so much of it."""
 SCATTERED: Final = 0.6
 """How far a big region that is cut into pieces counts as evident: slides are."""
+MOSTLY: Final = 0.6
+"""A piece that takes so much of a big region is what it shows."""
 GROUPS_MAX: Final = 8
 """So many sizes of tiles are tried, the largest total area first."""
 
@@ -90,8 +106,6 @@ class GallerySettings:
 
 SLACK_INSIDE: Final = 0.95
 """At least this share of a tile lies inside the picture."""
-OVERLAP_MAX: Final = 0.04
-"""Tiles may overlap by this share of their width or height."""
 DEFAULT_GALLERY: Final = GallerySettings()
 
 
@@ -111,13 +125,17 @@ class Node:
 class Wall:
     """An explanation of a picture: tiles, and a big region beside them that may be a shared screen.
 
-    score: in [0, 1]. whole_main: the big region is of one piece.
+    score: in [0, 1]. whole_main: the big region is of one piece. camera_main: it may be a camera's: of somebody in the
+    dark the rest is as dark as the page.
+    regular: the tiles stand in equal cells.
     """
 
     tiles: tuple[Box, ...]
     main: Box | None
     score: float
     whole_main: bool = True
+    camera_main: bool = True
+    regular: bool = False
 
 
 class Search:
@@ -128,6 +146,7 @@ class Search:
         self._settings = settings
         self._root = self._cut(mask.stage, DEPTH) or Node(mask.stage)
         self._leaves = self._root.leaves()
+        self._known: dict[Box, float] = {}
         clear = {box: self.evidence(box) for box in self._leaves if self.fits(box)}
         self._sound = [box for box, evidence in clear.items() if evidence >= EVIDENT]
 
@@ -136,7 +155,7 @@ class Search:
         best: Wall | None = None
         for group in self._groups():
             for wall in self._walls(group):
-                if (best is None or wall.score > best.score + CLEARLY) and _disjoint(wall.tiles):
+                if (best is None or wall.score > best.score + CLEARLY) and disjoint(wall.tiles):
                     best = wall
         return best
 
@@ -155,8 +174,10 @@ class Search:
     def evidence(self, box: Box) -> float:
         """How clearly a box stands out from the page, in [0, 1]: page just outside, something else just inside.
 
-        Sides at the edge of the picture say nothing; 0.5 where all four are.
+        Sides at the edge of the picture or at a tool bar say nothing; 0.5 where all four are.
         """
+        if box in self._known:
+            return self._known[box]
         x0, y0, x1, y1 = box
         inset_x, inset_y = (x1 - x0) // 10, (y1 - y0) // 10
         sides = []
@@ -167,31 +188,51 @@ class Search:
                 inside, outside = (inner, y0 + inset_y, inner + 1, y1 - inset_y), (outer, y0, outer + 1, y1)
             full = 1 - float(self.mask.share(inside, axis)[0])
             sides.append(full * float(self.mask.share(outside, axis, wide=True)[0]))
-        return sum(sides) / len(sides) if sides else 0.5
+        self._known[box] = sum(sides) / len(sides) if sides else 0.5
+        return self._known[box]
 
-    def score(self, tiles: Sequence[Box], main: Box | None, *, whole_main: bool = True) -> float:
+    def _score(self, tiles: Sequence[Box], main: Box | None, *, whole_main: bool, regular: bool) -> float:
         """How well tiles and a big region beside them explain the picture, in [0, 1].
 
         Their edges are clear, and what is neither of them is page. `whole_main`: the big region is of one piece.
+        `regular`: the tiles stand in equal cells, which some may not fill.
         """
         height, width = self.mask.size
         boxes = [*tiles, *([main] if main else [])]
         total = sum(map(area, boxes))
-        clear = sum(area(box) * self.evidence(box) for box in tiles)
+        regular = regular and len(tiles) > 1
+        clear = sum(area(box) * (self._expected(box) if regular else self.evidence(box)) for box in tiles)
         if main:
             clear += area(main) * (self.evidence(main) if whole_main else SCATTERED)
         form = LONELY if len(boxes) == 1 else 1.0
-        if len(tiles) > 1 and all(self._same(box, tiles[0], side) for box in tiles for side in (0, 1)):
+        if regular:
             form = REGULAR if main is None else REGULAR_STRIP
         cover = float(min(1.0, total / (height * width)) ** COVER)
+        missed = int((shares(self._sound, boxes) < 0.5).sum())  # noqa: PLR2004
+        form *= 1 - MISSED * missed / (len(boxes) + missed)
         return clear / total * self._outside(boxes) * cover * form
 
+    def score_again(self, wall: Wall) -> float:
+        """How well an explanation of an earlier picture explains this one, in [0, 1]."""
+        return self._score(wall.tiles, wall.main, whole_main=wall.whole_main, regular=wall.regular)
+
+    def _expected(self, box: Box) -> float:
+        """Evidence of a box where a grid asks for one: edges as dark as the page count half where the middle shows."""
+        evidence = self.evidence(box)
+        if evidence >= EXPECTED:
+            return evidence
+        outer = [float(self.mask.share(line_of(box, axis, at), axis, wide=True)[0]) for axis, _, at in self._sides(box)]
+        shown = 1 - float(self.mask.share(box, 1, wide=True).mean())
+        free = min(outer, default=0.0) >= self._settings.page_share
+        return max(evidence, EXPECTED * free * min(1.0, shown / EXPECTED_SHOWS))
+
     def _sides(self, box: Box) -> list[tuple[int, int, int]]:
-        """Axis, a line just inside and one just outside, for each side that is not at the edge of the picture."""
-        height, width = self.mask.size
+        """Axis, a line just inside and one just outside, for each side that is not at the edge or at a tool bar."""
+        width = self.mask.size[1]
+        _, top, _, bottom = self.mask.stage
         x0, y0, x1, y1 = box
-        sides = [(1, y0 + 2, y0 - 2)] if y0 > 2 else []  # noqa: PLR2004 (pixels that compression blurs)
-        sides += [(1, y1 - 3, y1 + 1)] if y1 < height - 2 else []
+        sides = [(1, y0 + 2, y0 - 2)] if y0 > top + 2 else []
+        sides += [(1, y1 - 3, y1 + 1)] if y1 < bottom - 2 else []
         sides += [(0, x0 + 2, x0 - 2)] if x0 > 2 else []  # noqa: PLR2004
         return sides + ([(0, x1 - 3, x1 + 1)] if x1 < width - 2 else [])
 
@@ -211,13 +252,13 @@ class Search:
             spans = self._spans(box, axis)
             if not spans:
                 return None
-            box = _sub(box, axis, (spans[0][0], spans[-1][1]))
+            box = part_of(box, axis, (spans[0][0], spans[-1][1]))
         if min(box[2] - box[0], box[3] - box[1]) < self._settings.tile_min_px:
             return Node(box)
         for axis in (1, 0):
             spans = self._spans(box, axis)
             if len(spans) > 1 and depth:
-                parts = [self._cut(_sub(box, axis, span), depth - 1) for span in spans]
+                parts = [self._cut(part_of(box, axis, span), depth - 1) for span in spans]
                 return Node(box, tuple(part for part in parts if part is not None))
         return Node(box)
 
@@ -228,15 +269,25 @@ class Search:
         wide = self.mask.share(box, axis, wide=True) >= self._settings.page_share
         least, n = self._settings.gutter_min_px, len(near)
         gutter = np.zeros(n, dtype=np.bool_)
-        for a, b in _runs(wide):
+        for a, b in runs(wide):
             if b - a <= THIN_PX:
-                gutter[a:b] = b - a >= least or a == 0 or b == n
+                gutter[a:b] = (b - a >= least or a == 0 or b == n) and self._is_valley(box, axis, (a, b), near)
                 continue
-            for c, d in _runs(near[a:b]):
+            for c, d in runs(near[a:b]):
                 if d - c >= least or a + c == 0 or a + d == n:
                     # Next to a bright tile compression leaves a pixel or two that are page only roughly.
                     gutter[max(a, a + c - 2) : min(b, a + d + 2)] = True
-        return [(start + a, start + b) for a, b in _runs(~gutter)]
+        return [(start + a, start + b) for a, b in runs(~gutter)]
+
+    def _is_valley(self, box: Box, axis: int, span: Span, near: Bools) -> bool:
+        """Whether thin lines are page, or nearer to the page than the lines to both sides: not a part of a pale tile."""
+        start, stop = span
+        if near[start:stop].any():
+            return True
+        far = self.mask.profile(box, axis)
+        inner = float(far[start:stop].min())
+        outer = [far[i] for i in (start - THIN_APART, stop - 1 + THIN_APART) if 0 <= i < len(far)]
+        return all(inner <= THIN_DEPTH * side for side in outer)
 
     def _groups(self) -> list[list[Box]]:
         """Boxes of equal size, and boxes that are equally high or wide, the largest total area first."""
@@ -261,38 +312,50 @@ class Search:
     def _walls(self, group: list[Box]) -> list[Wall]:
         """Explanations in which these boxes are tiles of one grid."""
         grids = [group]
-        if all(self._same(box, group[0], side) for box in group for side in (0, 1)):
+        regular = all(self._same(box, group[0], side) for box in group for side in (0, 1))
+        if regular:
             for region in _around(self._root, group):
                 grid = self._complete(region, group)
                 backed = len(grid) <= CELLS_PER_TILE * len(group)
                 if backed and grid and grid not in grids and self._support(region, grid) >= SUPPORT:
                     grids.append(grid)
-        walls = (self._with_main(grid) for grid in grids if len(grid) <= self._settings.max_tiles)
+        walls = (self._with_main(grid, regular=regular) for grid in grids if len(grid) <= self._settings.max_tiles)
         return [wall for wall in walls if wall is not None]
 
-    def _with_main(self, grid: list[Box]) -> Wall | None:
+    def _with_main(self, grid: list[Box], *, regular: bool) -> Wall | None:
         """The grid alone, or with what is left as a big region beside it; None where that is none."""
         left = self._left_over(grid)
         if not left:
-            return Wall(tuple(grid), None, self.score(grid, None))
-        main = _hull(left)
+            return Wall(tuple(grid), None, self._score(grid, None, whole_main=True, regular=regular), regular=regular)
+        main = hull_of(left)
         if not _apart(main, grid):
             # Letters and specks between the tiles are no part of what lies beside them.
-            least, hull = LEFT_OVER * max(map(area, grid)), [_hull(grid)]
+            least, hull = LEFT_OVER * max(map(area, grid)), [hull_of(grid)]
             left = [box for box in left if area(box) >= least and covered(box, hull) <= 0.05]  # noqa: PLR2004
-            main = _hull(left or grid)
+            main = hull_of(left or grid)
         if area(main) < MAIN * max(map(area, grid)) or not _apart(main, grid):
             return None
-        return Wall(tuple(grid), main, self.score(grid, main, whole_main=len(left) == 1), whole_main=len(left) == 1)
+        if len(left) > 1 and area(main) < area(hull_of(grid)) and self._is_strip(left):
+            # Nobody shares a row of equal pictures: the row is the strip, and the grid is on the page that is shared.
+            return None
+        mostly = any(area(box) >= MOSTLY * area(main) for box in left)
+        score = self._score(grid, main, whole_main=len(left) == 1, regular=regular)
+        return Wall(tuple(grid), main, score, len(left) == 1, mostly, regular)
+
+    def _is_strip(self, boxes: list[Box]) -> bool:
+        """Whether boxes are clear tiles of one size in one row or column."""
+        equal = all(self._same(box, boxes[0], side) for box in boxes for side in (0, 1))
+        aligned = any(max(b[side] for b in boxes) < min(b[side + 2] for b in boxes) for side in (0, 1))
+        return equal and aligned and all(box in self._sound for box in boxes)
 
     def _left_over(self, grid: list[Box]) -> list[Box]:
         """What shows beside a grid: not tool bars, nor names below tiles, nor specks between them."""
         height = self.mask.size[0]
-        largest, hull = max(map(area, grid)), _hull(grid)
+        largest, hull = max(map(area, grid)), hull_of(grid)
         left = []
-        for box in self._leaves:
+        for box, share in zip(self._leaves, shares(self._leaves, grid).tolist(), strict=True):
             x0, y0, x1, y1 = box
-            if covered(box, grid) >= 0.5 or self._is_bar(box) or min(x1 - x0, y1 - y0) < 6:  # noqa: PLR2004
+            if share >= 0.5 or self._is_bar(box) or min(x1 - x0, y1 - y0) < 6:  # noqa: PLR2004
                 continue
             above = (x0, y0 - round(0.04 * height), x1, y0)
             name = y1 - y0 <= 0.05 * height and covered(above, grid) > 0.1  # noqa: PLR2004
@@ -324,16 +387,17 @@ class Search:
         reach = (max(0, x0 - width // 2), min(self.mask.size[1], x1 + width // 2))
         tall = (max(self.mask.stage[1], y0 - height // 2), min(self.mask.stage[3], y1 + height // 2))
         middle = (x0 + x1) / 2
+        columns = usual([box[0] for box in anchors], width / 10)
         cells: list[Box] = []
-        for top in _places([box[1] for box in anchors], step_y, height, tall):
-            starts = [[box[0] for box in anchors if abs(box[1] - top) <= height / 10]]
+        for top in places([box[1] for box in anchors], step_y, height, tall):
+            starts = [[columns[box[0]] for box in anchors if abs(box[1] - top) <= height / 10]]
             if not starts[0]:
                 odd, even = round(middle - width / 2), round(middle + (step_x - width) / 2 - step_x)
                 starts = [[anchors[0][0]], [odd], [even]]
             beyond = top < y0 - SLACK * height or top + height > y1 + SLACK * height
             rows = []
             for start in starts:
-                row = [(a, top, a + width, top + height) for a in _places(start, step_x, width, reach)]
+                row = [(a, top, a + width, top + height) for a in places(start, step_x, width, reach)]
                 # Half a tile is none, also where the picture ends in it.
                 row = [cell for cell in row if area(within(cell, self.mask.size)) > SLACK_INSIDE * area(cell)]
                 row = [cell for cell in row if self._shows(cell, FILLED_BEYOND if beyond else FILLED)]
@@ -342,16 +406,20 @@ class Search:
             if rows:
                 cells += max(rows, key=lambda option: option[0])[1]
         cells = [self._own(within(cell, self.mask.size)) for cell in cells]
-        return cells if all(map(self.fits, cells)) and len(cells) <= self._settings.max_tiles else []
+        return cells if len(cells) <= self._settings.max_tiles else []
 
     def _own(self, cell: Box) -> Box:
-        """The cell, or the narrower tile that stands in its middle, such as that of an upright phone."""
+        """The cell, or the narrower tile that stands in its middle with page beside it, such as an upright phone's."""
+        lies_in = shares(self._leaves, [cell]) >= INSIDE_CELL
+        inside = [self._leaves[i] for i in np.flatnonzero(lies_in).tolist()]
+        box = hull_of(inside or [cell])
         slack = max(3, self._settings.size_tolerance * (cell[3] - cell[1]))
-        for box in self._sound:
-            centred = abs(box[0] + box[2] - cell[0] - cell[2]) <= slack
-            if centred and all(abs(box[i] - cell[i]) <= slack for i in (1, 3)) and covered(box, [cell]) >= 0.9:  # noqa: PLR2004
-                return box
-        return cell
+        level = all(abs(box[i] - cell[i]) <= slack for i in (1, 3))
+        # Where the tile is the only one of its column, the place of its cell is a guess.
+        centred = abs(box[0] + box[2] - cell[0] - cell[2]) <= CENTRED * (cell[2] - cell[0])
+        upright = box[2] - box[0] >= self._settings.aspect_min * (box[3] - box[1])
+        beside = self._page_area(cell) - self._page_area(box) >= PAGE_BESIDE * (area(cell) - area(box))
+        return box if level and centred and upright and beside and self.evidence(box) >= EVIDENT else cell
 
     def _pitch(self, anchors: list[Box], axis: int, side: int) -> float | None:
         """Distance from one tile to the next in x (axis 0) or y (axis 1); None where no two are neighbours."""
@@ -391,44 +459,8 @@ class Search:
         free = []
         for x0, y0, x1, y1 in cells:
             for axis, _, outer in self._sides((x0, y0, x1, y1)):
-                line = (x0, outer, x1, outer + 1) if axis == 1 else (outer, y0, outer + 1, y1)
-                free.append(float(self.mask.share(line, axis, wide=True)[0]))
+                free.append(float(self.mask.share(line_of((x0, y0, x1, y1), axis, outer), axis, wide=True)[0]))
         return min(1.0, inside / max(1.0, shown)) * (sum(free) / max(1, len(free))) ** 2
-
-
-def area(box: Box) -> int:
-    """Pixels of a box."""
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _disjoint(boxes: Sequence[Box]) -> bool:
-    """Whether no two boxes overlap by more than a dark bar at the side of one may have been cut too wide."""
-    x0, y0, x1, y1 = np.array(boxes, dtype=np.int64).T
-    across = np.minimum(x1[:, None], x1) - np.maximum(x0[:, None], x0)
-    down = np.minimum(y1[:, None], y1) - np.maximum(y0[:, None], y0)
-    over = (across > OVERLAP_MAX * (x1 - x0)) & (down > OVERLAP_MAX * (y1 - y0))
-    return int(over.sum()) == len(boxes)
-
-
-def covered(box: Box, by: Sequence[Box]) -> float:
-    """Share of a box that lies in other boxes that do not overlap each other."""
-    shared = 0
-    for other in by:
-        width, height = min(box[2], other[2]) - max(box[0], other[0]), min(box[3], other[3]) - max(box[1], other[1])
-        shared += max(0, width) * max(0, height)
-    return shared / max(1, area(box))
-
-
-def _sub(box: Box, axis: int, span: Span) -> Box:
-    """The part of a box between two rows (axis 1) or columns (axis 0)."""
-    x0, y0, x1, y1 = box
-    return (x0, span[0], x1, span[1]) if axis == 1 else (span[0], y0, span[1], y1)
-
-
-def _runs(line: Bools) -> list[Span]:
-    """Spans of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _around(node: Node, boxes: list[Box]) -> list[Box]:
@@ -439,29 +471,6 @@ def _around(node: Node, boxes: list[Box]) -> list[Box]:
     return [node.box]
 
 
-def _hull(boxes: Sequence[Box]) -> Box:
-    """The smallest box around boxes."""
-    return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
-
-
 def _apart(main: Box, grid: list[Box]) -> bool:
     """Whether a big region lies beside all tiles of a grid."""
     return all(covered(box, [main]) <= 0.05 for box in grid)  # noqa: PLR2004 (a border may overlap)
-
-
-def _places(starts: list[int], step: float, side: int, span: Span) -> list[int]:
-    """Where tiles can begin within a span: the known starts, between them, and steps beyond them."""
-    kept: list[int] = []
-    for start in sorted(starts):
-        if not kept or start - kept[-1] > step / 2:
-            kept.append(start)
-    between = [
-        round(a + i * (b - a) / round((b - a) / step))
-        for a, b in pairwise(kept)
-        for i in range(1, round((b - a) / step))
-    ]
-    slack = SLACK * side
-    before = [max(0, round(kept[0] - k * step)) for k in range(1, 1 + max(0, int((kept[0] - span[0] + slack) / step)))]
-    room = span[1] + slack - side - kept[-1]
-    after = [round(kept[-1] + k * step) for k in range(1, 1 + max(0, int(room / step)))]
-    return sorted([*kept, *between, *before, *after])
