@@ -17,9 +17,11 @@ from models.datasets.meshes import Meshes, cached_meshes
 from models.datasets.sources import load_data
 from models.errors import DataError, ModelError
 from models.manifest import WEIGHTS, ModelEntry
+from models.training import bank
 from models.training.augment import other_views
 from models.training.entries import FER2013, Provenance, balance, central_faces, export_landmark, export_pixel, fit_pool
 from models.training.heads import LABELS
+from models.training.heads_export import export_heads
 from models.training.landmark import RECIPE as LANDMARK_RECIPE
 from models.training.landmark import train_landmark, train_landmark_paper
 from models.training.pixel import train_pixel
@@ -27,6 +29,12 @@ from pipeline.types import U8
 
 MODELS: Final = ("pixel", "landmark", "landmark-paper")
 """What is trained; of the first two a variant in terms of the original labels comes with it."""
+
+BANK: Final = "bank"
+"""What the models say of validation faces, for simulated groups; made from models that are there already."""
+
+HEADS: Final = "heads"
+"""The dense heads inside the models that are there, as arrays; also written whenever a model was trained."""
 
 FER2013_FILES: Final = ("fer2013_train.npz", "fer2013_valid.npz")
 
@@ -54,19 +62,29 @@ class _Bars:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of the command: 0 done, 1 the export failed, 2 unusable data."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.data is None and options.model != HEADS:
+        parser.error("--data: say what to learn from")
     wanted = MODELS if options.model == "all" else (options.model,)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console) as progress:
             bars = _Bars(progress)
+            if options.model == HEADS:
+                bars.said(str(export_heads(options.out or WEIGHTS)))
+                return 0
             task = _task(options, bars)
+            if options.model == BANK:
+                _bank(task, bars)
+                return 0
             for name in wanted:
                 started = time.monotonic()
                 for entry in _train(name, task, bars):
                     progress.console.print(f"{entry.version}: temperature {entry.temperature}")
                 progress.console.print(f"{(time.monotonic() - started) / 60:.1f} min")
+            export_heads(task.out)
     except DataError as error:
         console.print(str(error), style="red", highlight=False)
         return 2
@@ -78,14 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__)
-    parser.add_argument("model", nargs="?", default="all", choices=[*MODELS, "all"])
+    parser.add_argument("model", nargs="?", default="all", choices=[*MODELS, BANK, HEADS, "all"])
     parser.add_argument(
         "--data",
         type=Path,
         nargs="+",
-        required=True,
         metavar="DATA",
-        help="folder of fer2013_train.npz and fer2013_valid.npz; or any data set that `attuned evaluate expression` reads, "
+        help="needed for all but `heads`: folder of fer2013_train.npz and fer2013_valid.npz; or any data set that `attuned evaluate expression` reads, "
         "divided into splits; or two of them, to train and to calibrate on",
     )
     parser.add_argument(
@@ -149,6 +166,13 @@ def _faces(path: Path, split: str | None, bars: _Bars) -> FaceData:
         msg = f"{path}: no face was found in any picture; give pictures of faces"
         raise DataError(msg)
     return data
+
+
+def _bank(task: _Task, bars: _Bars) -> None:
+    arrays = bank.bank_arrays(task.valid, task.out, progress=bars.counting("meshes of the bank"))
+    path = task.out / bank.FILE
+    size = bank.write_bank(path, arrays)
+    bars.said(f"{path}: {len(arrays['emotion'])} faces, {len(arrays['takes'])} takes of each, {size / 1e6:.1f} MB")
 
 
 def _train(name: str, task: _Task, bars: _Bars) -> list[ModelEntry]:

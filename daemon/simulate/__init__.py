@@ -1,0 +1,1 @@
+"""Simulated groups with known truth, and what every mechanism of the group engine is worth on them."""

@@ -1,0 +1,22 @@
+"""The steps of the ablation: settings of the engine with some of its mechanisms switched off."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from pipeline.call import DEFAULT_CALL, CallSettings
+from pipeline.fusion import DEFAULT_FUSION
+
+ALL: Final = DEFAULT_CALL
+
+ADAPTIVE: Final = replace(
+    ALL,
+    afterwards=replace(ALL.afterwards, engagement=replace(ALL.afterwards.engagement, unengaged_p=1.0)),
+)
+"""No p-value is above 1: nobody is ever unengaged, and everybody counts. What is settled of it is the step after it."""
+
+MEAN: Final = replace(ADAPTIVE, fusion=replace(DEFAULT_FUSION, gain=0.0))
+"""Weights that never leave 0.5."""
+
+STEP_SETTINGS: Final[Mapping[str, CallSettings]] = MappingProxyType({"mean": MEAN, "adaptive": ADAPTIVE, "all": ALL})
