@@ -32,6 +32,7 @@ from config.errors import ConfigError
 from config.sections import (
     AnalysisSection,
     GallerySection,
+    HomeAssistantSection,
     HttpSection,
     LimitsSection,
     LogSection,
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     labels: LabelsSection = LabelsSection()
     mqtt: MqttSection = MqttSection()
     outbox: OutboxSection = OutboxSection()
+    home_assistant: HomeAssistantSection = HomeAssistantSection()
     http: HttpSection = HttpSection()
     source: SourceSection = SourceSection()
     webrtc: WebRtcSection = WebRtcSection()

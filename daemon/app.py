@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from config.sections import LOOPBACK, secret
 from config.settings import Settings
 from daemon.api import SessionsApi
+from daemon.asyncapi import asyncapi_yaml
 from daemon.broker import PROTOCOL, embedded_broker
 from daemon.consent import Answers, ConsentGate
 from daemon.errors import FailedError, UnusableInputError
@@ -31,6 +33,8 @@ from daemon.seats import GalleryFollower, GallerySeating, RoomSeating, Seating
 from daemon.secret import node_secret
 from daemon.session import Observer, Session, SessionInfo, Sink
 from daemon.sessions import Entry, Plan, Sessions
+from daemon.sinks.broker_link import tls_context
+from daemon.sinks.home_assistant import HomeAssistant
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.mqtt import MqttSink
 from daemon.sinks.outbox import Outbox
@@ -208,6 +212,25 @@ def make_reader(settings: Settings, models: ExpressionModels, observe: Observer)
     )
 
 
+def make_tls(settings: Settings) -> ssl.SSLContext | None:
+    """How the broker is checked; None without TLS."""
+    mqtt = settings.mqtt
+    if not mqtt.tls:
+        return None
+    ca_file, cert_file, key_file = (
+        None if file is None else file.expanduser() for file in (mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
+    )
+    return tls_context(ca_file=ca_file, cert_file=cert_file, key_file=key_file, verify_host=mqtt.verify_host)
+
+
+def make_home_assistant(settings: Settings, topics: Topics) -> HomeAssistant | None:
+    """What Home Assistant is told; None where it is not asked for."""
+    home = settings.home_assistant
+    if not home.enabled:
+        return None
+    return HomeAssistant(topics, attuned_version(), home.prefix, home.sessions, home.remove_on_exit)
+
+
 def state_folder(settings: Settings) -> Path:
     """`state_dir`, else `$XDG_STATE_HOME/attuned`."""
     if settings.state_dir is not None:
@@ -265,7 +288,13 @@ class Node:
                 if port != mqtt.port:
                     log.warning("mqtt.port is taken, the embedded broker has the next free one", port=port)
             self._outbox = await stack.enter_async_context(
-                Outbox(folder / "outbox.sqlite", max_messages=settings.outbox.max_messages)
+                Outbox(
+                    folder / "outbox.sqlite",
+                    max_messages=settings.outbox.max_messages,
+                    max_readings=settings.outbox.max_readings,
+                    max_bytes=settings.outbox.max_mb * 2**20,
+                    max_age_s=settings.outbox.max_age_s,
+                )
             )
             self._reader = await stack.enter_async_context(make_reader(settings, self._models, self._metrics))
             topics = Topics(settings.node, mqtt.root)
@@ -277,8 +306,12 @@ class Node:
                 metrics=self._metrics,
                 on_consent=self._on_consent,
                 username=mqtt.username,
-                password=mqtt.password.get_secret_value() if mqtt.password else None,
+                password=secret(mqtt.password, mqtt.password_file),
+                tls=make_tls(settings),
                 keepalive_s=mqtt.keepalive_s,
+                expiry_s=mqtt.expiry_s,
+                keep_readings=settings.outbox.readings == "keep",
+                home_assistant=make_home_assistant(settings, topics),
                 protocol=PROTOCOL if mqtt.broker == "embedded" else ProtocolVersion.V5,
             )
             limits = settings.limits
@@ -290,6 +323,7 @@ class Node:
                 registry,
                 self._missing,
                 routes=[*api.routes(), *self._whip.routes()],
+                asyncapi=asyncapi_yaml(topics, broker=f"{mqtt.host}:{port}"),
                 token=token,
                 is_open=settings.http.host in LOOPBACK,
             )

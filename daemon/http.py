@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from config.sections import LOOPBACK
+from daemon.asyncapi import asyncapi_yaml
 from daemon.errors import UnusableInputError
 
 log = structlog.get_logger()
@@ -24,15 +25,17 @@ def make_app(
     missing: Callable[[], list[str]],
     *,
     routes: Sequence[web.RouteDef] = (),
+    asyncapi: str | None = None,
     token: str | None = None,
     is_open: bool = True,
 ) -> web.Application:
-    """`/livez`, `/readyz`, `/metrics`, and the given routes.
+    """`/livez`, `/readyz`, `/metrics`, `/asyncapi.yaml`, and the given routes.
 
     Args:
         registry: Whose metrics are shown.
         missing: What the process still waits for before it is ready; [] when it is.
         routes: Further ones.
+        asyncapi: The document of what this node publishes; None: that of any node.
         token: Is asked for as a bearer token by the API; None: nobody is asked.
         is_open: Whether metrics are for everybody who can reach the server.
     """
@@ -79,7 +82,18 @@ def make_app(
     app = web.Application(middlewares=[errors, guard], client_max_size=BODY_MAX)
     app.add_routes(routes)
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes([_contract(asyncapi)])
     return app
+
+
+def _contract(asyncapi: str | None) -> web.RouteDef:
+    """`/asyncapi.yaml`."""
+    body = (asyncapi or asyncapi_yaml()).encode()
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": "application/yaml"})
+
+    return web.get("/asyncapi.yaml", show)
 
 
 def _is_here(request: web.Request) -> bool:

@@ -88,9 +88,13 @@ class Topics:
         """Which heads read a participant, retained."""
         return f"{self.root}/{self.node}/session/{session}/participant/{participant}/model"
 
+    def consent(self, session: str, participant: str) -> str:
+        """Where somebody says whether a participant may be read."""
+        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/consent/set"
+
     def consent_filter(self) -> str:
         """What to subscribe to for consent."""
-        return f"{self.root}/{self.node}/session/+/participant/+/consent/set"
+        return self.consent("+", "+")
 
     def parse_consent(self, topic: str) -> tuple[str, str] | None:
         """Session and participant of a `consent/set` topic; None for any other topic."""
@@ -244,6 +248,58 @@ def event(happened: Event, stamp: Stamp, seq: int) -> Payload:
         | {"kind": happened.kind, "second": int(happened.time_s), "participants": list(happened.participants)}
         | dict(happened.data)
     )
+
+
+def replayed(payload: bytes) -> bytes:
+    """An encoded payload that waited for the broker, marked `"replayed": true`; else the same, `seq` included."""
+    return payload[:-1] + b',"replayed":true}'
+
+
+def cleared(payload: bytes) -> bytes:
+    """An encoded retained payload, marked `"cleared": true`: the last word before its topic goes from the broker."""
+    return payload[:-1] + b',"cleared":true}'
+
+
+def outbox_discarded(
+    last: Mapping[str, Any], reason: str, n: int, seqs: tuple[int | None, int | None], seq: int
+) -> Payload:
+    """Tells what the outbox's bounds discarded, where it would have been told.
+
+    Args:
+        last: Payload of the last event that was discarded; its time, session and boot are taken.
+        reason: `size` or `age`.
+        n: How many.
+        seqs: Lowest and highest `seq` among them; other events between these two may have arrived.
+        seq: Of this event.
+    """
+    return {key: last[key] for key in ("schema", "ts", "session", "boot")} | {
+        "seq": seq,
+        "kind": "outbox_discarded",
+        "second": last["second"],
+        "participants": [],
+        "n": n,
+        "reason": reason,
+        "first_seq": seqs[0],
+        "last_seq": seqs[1],
+    }
+
+
+def session_status(stamp: Stamp, time_s: float, seq: int, *, state: str, reason: str | None, purpose: str) -> Payload:
+    """The state of a session."""
+    return stamp.head(SESSION_STATUS, time_s, seq) | {"state": state, "reason": reason, "purpose": purpose}
+
+
+def stopped_status(status: Mapping[str, Any]) -> Payload | None:
+    """What the status of a session should have become when its process was killed; None when it had ended before."""
+    if status["state"] in {"ended", "failed"}:
+        return None
+    told = {"seq": status["seq"] + 1, "state": "failed", "reason": "attuned stopped without a goodbye"}
+    return dict(status) | told
+
+
+def node_info(moment: datetime, boot: str, seq: int, node: Mapping[str, Any]) -> Payload:
+    """What runs here."""
+    return {"schema": NODE_INFO, "ts": rfc3339(moment), "boot": boot, "seq": seq} | dict(node)
 
 
 def participant_model(participant: str, versions: Versions, stamp: Stamp, time_s: float, seq: int) -> Payload:

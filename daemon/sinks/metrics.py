@@ -65,6 +65,7 @@ class Metrics:
         self._participants = gauge("participants", "Participants in all running sessions.")
         self._published = counter("mqtt_published", "MQTT messages by result.", "result")
         self._outbox = gauge("mqtt_outbox_messages", "Events that wait for the broker.")
+        self._damaged = counter("outbox_damaged", "Outbox files that were damaged and moved aside.")
         self._reconnects = counter("reconnects", "Connections lost and sought again, by component.", "component")
         self._personal = counter("personal_models", "Personal models by what became of them.", "result")
         self._last_frame = gauge(
@@ -119,6 +120,10 @@ class Metrics:
     def outbox(self, n: int) -> None:
         """So many events wait."""
         self._outbox.set(n)
+
+    def outbox_damaged(self) -> None:
+        """An outbox file was damaged, and moved aside."""
+        self._damaged.inc()
 
     def reconnect(self, component: str) -> None:
         """A connection was lost."""

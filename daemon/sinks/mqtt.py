@@ -1,17 +1,20 @@
 """Readings and events to an MQTT broker, through aiomqtt.
 
-Events go through the outbox, at least once and in order. Readings are live: sent once, dropped and counted
-while there is no broker. Retained state is sent again on every connect, and then `online`.
+Events go through the outbox, at least once and in order. Readings are live: sent once; while there is no broker they
+are dropped and counted, or kept in the outbox. Retained state is sent again on every connect, and then `online`; what
+an earlier process left on the broker is set right first.
 """
 
 import asyncio
+import json
 import re
 import secrets
+import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiomqtt
 import structlog
@@ -19,8 +22,11 @@ from aiomqtt import ProtocolVersion
 
 from daemon.errors import PublishError
 from daemon.session import SessionInfo
+from daemon.sinks.broker_link import PLAIN, Dialler, Link, said
+from daemon.sinks.home_assistant import HomeAssistant
 from daemon.sinks.metrics import Metrics
-from daemon.sinks.outbox import Outbox
+from daemon.sinks.outbox import Discarded, Outbox, Waiting
+from daemon.sinks.retained import GONE, Retained
 from daemon.sources.source import State
 from daemon.supervise import FIRST_S, waits
 from pipeline import wire
@@ -30,14 +36,20 @@ log = structlog.get_logger()
 
 PSEUDONYM = re.compile(r"p-[0-9a-f]{8}")
 LIVE_MAX = 2000
-"""Readings that wait for the broker at most; the oldest goes first."""
-REFUSED = frozenset({4, 5, 134, 135, 138, 140})
-"""CONNACK codes that no waiting will cure: bad credentials, not authorised, banned (MQTT 3.1.1 and 5)."""
-HANDSHAKE_S = 3.0
+"""Messages that wait for a broker that is there at most; the oldest reading goes first."""
+BATCH = 8
+"""Events on their way at once; some brokers take no more than ten (MQTT 5, Receive Maximum)."""
 GOODBYE_S = 1.0
-WRONG_VERSION = frozenset({1, 132})
 
 ConsentHandler = Callable[[str, str, bool], Awaitable[None]]
+
+
+class _Live(NamedTuple):
+    """A message for a broker that is there."""
+
+    topic: str
+    payload: bytes
+    retain: bool
 
 
 class MqttSink:
@@ -52,7 +64,11 @@ class MqttSink:
         on_consent: Is told what arrives on `consent/set`: session, participant, granted.
         username: For brokers that ask.
         password: Goes with it.
+        tls: How the broker's certificate is checked; None: no TLS.
         keepalive_s: MQTT keep-alive.
+        expiry_s: How long a broker of MQTT 5 keeps a reading for somebody who is away.
+        keep_readings: Whether readings wait for the broker in the outbox, too.
+        home_assistant: What Home Assistant is told; None: nothing.
         protocol: To begin with; from 5 it falls back to 3.1.1 where the broker has no 5.
     """
 
@@ -67,79 +83,108 @@ class MqttSink:
         on_consent: ConsentHandler,
         username: str | None = None,
         password: str | None = None,
+        tls: ssl.SSLContext | None = None,
         keepalive_s: int = 30,
+        expiry_s: int = 10,
+        keep_readings: bool = False,
+        home_assistant: HomeAssistant | None = None,
         protocol: ProtocolVersion = ProtocolVersion.V5,
     ) -> None:
-        self._host, self._port = host, port
         self._topics = topics
         self._outbox = outbox
         self._metrics = metrics
         self._on_consent = on_consent
-        self._username, self._password = username, password
-        self._keepalive_s = keepalive_s
+        self._expiry_s = expiry_s
+        self._keep = keep_readings
+        self._home = home_assistant
         self._boot = secrets.token_hex(8)
-        self._protocol = protocol
+        self._dialler = Dialler(
+            host=host,
+            port=port,
+            username=username,
+            password=password,
+            tls=tls,
+            keepalive_s=keepalive_s,
+            identifier=f"attuned-{topics.node}-{self._boot}",
+            will=topics.availability,
+            protocol=protocol,
+        )
         self._seq: dict[str, int] = {}
-        self._retained: dict[str, bytes] = {}
-        self._live: deque[tuple[str, bytes, bool]] = deque()
+        self._retained = Retained(outbox, topics)
+        self._live: deque[_Live] = deque()
         self._work = asyncio.Event()
         self._closing = asyncio.Event()
-        self._discarded: dict[str, tuple[int, Callable[[int], bytes]]] = {}
+        self._untold = True
+        """Whether the outbox may have discarded what nobody has been told of."""
+        self._n_damaged = 0
         self.connected = asyncio.Event()
 
     def describe(self, node: Mapping[str, Any]) -> None:
         """Sets the node's retained `info`."""
         topic = self._topics.info
-        head = {"schema": wire.NODE_INFO, "ts": wire.rfc3339(datetime.now(UTC)), "boot": self._boot}
-        self._retain(topic, head | {"seq": self._next(topic)} | dict(node))
+        self._show(topic, wire.encode(wire.node_info(datetime.now(UTC), self._boot, self._next(topic), node)))
 
     def forget(self, session: str) -> None:
         """A session that is over is told of no more; its events keep their numbers on disk."""
-        start = self._topics.status(session).removesuffix("status")
-        for known in (self._retained, self._seq):
-            for topic in [topic for topic in known if topic.startswith(start)]:
-                del known[topic]
+        self._clear(self._topics.status(session).removesuffix("status"))
 
     # What sessions call
 
     async def status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> None:
         """Retained state of the session."""
         topic = self._topics.status(info.id)
-        head = info.stamp.head(wire.SESSION_STATUS, time_s, self._next(topic))
-        self._retain(topic, head | {"state": state, "reason": reason, "purpose": info.purpose})
+        seq = self._next(topic)
+        status = wire.session_status(info.stamp, time_s, seq, state=state, reason=reason, purpose=info.purpose)
+        await self._retain(topic, wire.encode(status))
 
     async def second(self, info: SessionInfo, second: CallSecond) -> None:
         """Readings of everybody, the group's where there are enough, and what happened."""
+        readings: list[tuple[str, bytes]] = []
         for reading in second.readings:
             model = self._topics.participant_model(info.id, reading.participant)
-            if model not in self._retained:
-                seq = self._next(model)
-                self._retain(
-                    model,
-                    wire.participant_model(reading.participant, info.versions, info.stamp, second.second, seq),
+            if model not in self._retained.topics:
+                heads = wire.participant_model(
+                    reading.participant, info.versions, info.stamp, second.second, self._next(model)
                 )
+                await self._retain(model, wire.encode(heads))
             topic = self._topics.participant_emotion(info.id, reading.participant)
-            self._put(topic, wire.participant_emotion(reading, info.versions, info.stamp, self._next(topic)))
+            emotion = wire.participant_emotion(reading, info.versions, info.stamp, self._next(topic))
+            readings.append((topic, wire.encode(emotion)))
         if len(second.group.members) >= info.minimum:
             topic = self._topics.group_emotion(info.id)
-            self._put(topic, wire.group_emotion(second.group, info.stamp, self._next(topic)))
+            readings.append((topic, wire.encode(wire.group_emotion(second.group, info.stamp, self._next(topic)))))
+        await self._readings(readings)
         await self.events(info, second.events)
 
     async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
         """Commits events to the outbox."""
-        topic = self._topics.event(info.id)
         if any(event.kind == "session_started" for event in events):
-            # Another run of a name counts from 0 again, with another boot.
-            self.forget(info.id)
-        for event in events:
-            discarded = await self._outbox.put(topic, _builder(event, info))
-            if discarded:
-                self._metrics.mqtt_published("discarded", discarded)
-                n, _ = self._discarded.get(topic, (0, _builder(event, info)))
-                told = Event("outbox_discarded", event.time_s, (), {"n": n + discarded})
-                self._discarded[topic] = (n + discarded, _builder(told, info))
-        self._metrics.outbox(self._outbox.n_waiting)
-        self._work.set()
+            # Another run of a name counts from 0 again, with another boot, and with other people.
+            self._clear(f"{self._topics.status(info.id).removesuffix('status')}participant/")
+            self._seq.pop(self._topics.status(info.id), None)
+            self._seq.pop(self._topics.group_emotion(info.id), None)
+        if self._outbox.n_damaged > self._n_damaged:
+            self._n_damaged = self._outbox.n_damaged
+            self._metrics.outbox_damaged()
+            time_s = events[0].time_s if events else 0.0
+            lost = {"n": None, "reason": "damaged", "first_seq": None, "last_seq": None}
+            events = [Event("outbox_discarded", time_s, (), lost), *events]
+        if events:
+            builds = [_builder(event, info) for event in events]
+            self._discarded(await self._outbox.put(self._topics.event(info.id), *builds))
+            self._work.set()
+
+    async def _readings(self, readings: Sequence[tuple[str, bytes]]) -> None:
+        """Sends them now; without a broker keeps them, or drops and counts them."""
+        if self.connected.is_set() and not self._outbox.n_readings:
+            for topic, payload in readings:
+                self._put(_Live(topic, payload, retain=False))
+        elif self._keep or self.connected.is_set():
+            # While others of their topic wait they wait too: nothing overtakes.
+            self._discarded(await self._outbox.put_readings(readings))
+            self._work.set()
+        else:
+            self._metrics.mqtt_published("dropped", len(readings))
 
     # The connection
 
@@ -154,31 +199,28 @@ class MqttSink:
         """
         loop = asyncio.get_running_loop()
         began, pauses, lost, ever = loop.time(), waits(), False, False
+        await self._recall()
         while True:
             try:
                 await self._connection()
             except aiomqtt.MqttError as error:
-                where, said, code = f"{self._host}:{self._port}", _said(error), _code(error)
                 if self.connected.is_set():
-                    self.connected.clear()
-                    self._metrics.mqtt_published("dropped", len(self._live))
-                    self._live.clear()
+                    await self._lost()
                     pauses, lost, ever = waits(), False, True
-                    self._metrics.reconnect("mqtt")
-                elif not ever and self._protocol is ProtocolVersion.V5 and _speaks_311_only(error):
-                    self._protocol = ProtocolVersion.V311
+                elif self._dialler.adapt(error, ever=ever):
                     continue
-                elif not ever and code in REFUSED:
-                    msg = f"broker {where} refuses: {said}; check mqtt.username and mqtt.password"
-                    raise PublishError(msg) from error
-                elif not ever and give_up_s is not None and loop.time() - began >= give_up_s:
-                    msg = f"no broker at {where}: {said}; start it, or set mqtt.host and mqtt.port"
-                    raise PublishError(msg) from error
+                elif not ever:
+                    late = give_up_s is not None and loop.time() - began >= give_up_s
+                    where = f"{self._dialler.where}: {said(error)}"
+                    hopeless = f"no broker at {where}; start it, or set mqtt.host and mqtt.port" if late else None
+                    if msg := self._dialler.incurable(error) or hopeless:
+                        raise PublishError(msg) from error
                 if not lost:
                     lost = True
-                    log.warning("broker lost", host=self._host, port=self._port, error=said)
+                    log.warning("broker lost", broker=self._dialler.where, error=said(error))
             else:
                 return
+            self._discarded(await self._outbox.expire())
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_S if self._closing.is_set() else next(pauses)):
                     await (asyncio.sleep(FIRST_S) if self._closing.is_set() else self._closing.wait())
@@ -188,33 +230,40 @@ class MqttSink:
         self._closing.set()
         self._work.set()
 
+    async def _recall(self) -> None:
+        """Finds out what an earlier process left on the broker."""
+        ours = {self._topics.info: GONE, self._topics.availability: GONE}
+        if self._home is not None:
+            ours[self._home.topic] = self._home.payload()
+            self._show(self._home.topic, self._home.payload())
+        await self._retained.recall(ours)
+
+    async def _lost(self) -> None:
+        """What was on its way when the connection was lost."""
+        self.connected.clear()
+        self._metrics.reconnect("mqtt")
+        readings = [(message.topic, message.payload) for message in self._live if not message.retain]
+        self._live.clear()
+        if self._keep:
+            self._discarded(await self._outbox.put_readings(readings))
+        else:
+            self._metrics.mqtt_published("dropped", len(readings))
+
     async def _connection(self) -> None:
         """One connection, from connect to loss or to the end."""
-        will = aiomqtt.Will(self._topics.availability, b"offline", qos=1, retain=True)
-        async with aiomqtt.Client(
-            self._host,
-            self._port,
-            username=self._username,
-            password=self._password,
-            identifier=f"attuned-{self._topics.node}-{self._boot}",
-            protocol=self._protocol,
-            will=will,
-            keepalive=self._keepalive_s,
-            timeout=HANDSHAKE_S if self._protocol is ProtocolVersion.V5 else None,
-            max_queued_incoming_messages=1000,
-        ) as client:
+        async with self._dialler.open() as link:
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    receiving = tasks.create_task(self._receive(client), name="mqtt receive")
+                    receiving = tasks.create_task(self._receive(link), name="mqtt receive")
                     try:
-                        await self._send(client)
+                        await self._send(link)
                     except aiomqtt.MqttError:
                         raise
                     except BaseException:
                         # The goodbye of an orderly disconnect makes the broker forget the last will.
                         with suppress(aiomqtt.MqttError, TimeoutError):
                             async with asyncio.timeout(GOODBYE_S):
-                                await client.publish(self._topics.availability, b"offline", qos=1, retain=True)
+                                await link.publish(self._topics.availability, b"offline", retain=True, content=PLAIN)
                         raise
                     receiving.cancel()
             except ExceptionGroup as group:
@@ -224,53 +273,90 @@ class MqttSink:
                 error = lost.exceptions[0]
                 raise error from group
 
-    async def _send(self, client: aiomqtt.Client) -> None:
+    async def _send(self, link: Link) -> None:
         """State first, then `online`, then whatever comes, until `close`."""
         sent: dict[str, bytes] = {}
-        while any(sent.get(topic) != payload for topic, payload in self._retained.items()):
-            for topic, payload in list(self._retained.items()):
-                if sent.get(topic) != payload:
-                    await client.publish(topic, payload, qos=1, retain=True)
-                    sent[topic] = payload
+        while open_ones := [(t, p) for t, p in self._retained.state().items() if sent.get(t) != p]:
+            for topic, payload in open_ones:
+                await self._retained.send(link, topic, payload)
+                sent[topic] = payload
+        replay = await self._outbox.newest()
         self.connected.set()
-        await client.publish(self._topics.availability, b"online", qos=1, retain=True)
-        log.info("broker connected", host=self._host, port=self._port, protocol=self._protocol.name)
-        for topic, (_, build) in list(self._discarded.items()):
-            # Told once the broker is there again: before, it would only have pushed out more.
-            del self._discarded[topic]
-            await self._outbox.put(topic, build)
+        await link.publish(self._topics.availability, b"online", retain=True, content=PLAIN)
+        log.info("broker connected", broker=self._dialler.where, protocol=self._dialler.protocol.name)
+        self._discarded(await self._outbox.expire())
         while True:
             self._work.clear()
-            await self._send_live(client)
-            waiting = await self._outbox.oldest(limit=20)
-            for message in waiting:
-                await client.publish(message.topic, message.payload, qos=1)
-                await self._outbox.delete(message)
-                self._metrics.mqtt_published("sent")
+            await self._send_live(link)
+            if self._untold:
+                # Told once the broker is there again: before, it would only have pushed out more.
+                self._untold = False
+                await self._outbox.announce(_announcement)
+            waiting = await self._outbox.oldest(limit=BATCH)
+            await self._send_waiting(link, waiting, replay)
             self._metrics.outbox(self._outbox.n_waiting)
-            if waiting or self._live:
+            if waiting or self._live or self._untold:
                 continue
             if self._closing.is_set():
-                await client.publish(self._topics.availability, b"offline", qos=1, retain=True)
+                if self._home is not None and self._home.remove_on_exit:
+                    await link.publish(self._home.topic, GONE, retain=True)
+                    await self._outbox.forget(self._home.topic)
+                await link.publish(self._topics.availability, b"offline", retain=True, content=PLAIN)
                 return
             await self._work.wait()
 
-    async def _send_live(self, client: aiomqtt.Client) -> None:
+    async def _send_live(self, link: Link) -> None:
         """What is worth something now: once, or not at all."""
         while self._live:
-            topic, payload, retain = self._live.popleft()
+            message = self._live.popleft()
             try:
-                await client.publish(topic, payload, qos=1 if retain else 0, retain=retain)
-            except aiomqtt.MqttError:
-                self._metrics.mqtt_published("dropped")
+                if message.retain:
+                    await self._retained.send(link, message.topic, message.payload)
+                else:
+                    qos = 1 if self._keep else 0
+                    await link.publish(message.topic, message.payload, qos=qos, expiry_s=self._expiry_s)
+            except BaseException:  # also cancelled, because the other task heard of the loss first
+                self._live.appendleft(message)
                 raise
             self._metrics.mqtt_published("sent")
 
-    async def _receive(self, client: aiomqtt.Client) -> None:
-        """Consent from whoever may publish it."""
-        await client.subscribe(self._topics.consent_filter(), qos=1)
-        async for message in client.messages:
-            known = self._topics.parse_consent(str(message.topic))
+    async def _send_waiting(self, link: Link, waiting: Sequence[Waiting], replay: int) -> None:
+        """Messages of the outbox, all at once and in order; those that the broker has are deleted.
+
+        What was there before this connection, up to the id `replay`, says that it is late; so do readings, which are
+        there only where they could not be sent at once.
+        """
+        taken: list[Waiting] = []
+
+        async def send(message: Waiting) -> None:
+            late = message.id <= replay or message.seq is None
+            await link.publish(message.topic, wire.replayed(message.payload) if late else message.payload)
+            taken.append(message)
+
+        try:
+            answers = await asyncio.gather(*map(send, waiting), return_exceptions=True)
+        finally:
+            # Also when cancelled, because the other task heard of the loss first: what was acknowledged is not sent again.
+            await self._outbox.delete(taken)
+            self._metrics.mqtt_published("sent", len(taken))
+        for answer in answers:
+            if answer is not None:
+                raise answer
+
+    async def _receive(self, link: Link) -> None:
+        """Consent from whoever may publish it, and Home Assistant's birth."""
+        await link.client.subscribe(self._topics.consent_filter(), qos=1)
+        if self._home is not None:
+            await link.client.subscribe(self._home.birth, qos=1)
+        async for message in link.client.messages:
+            topic = str(message.topic)
+            if self._home is not None and topic == self._home.birth:
+                if message.payload == b"online" and not message.retain:
+                    self._show(self._home.topic, self._home.payload())
+                continue
+            if not topic.endswith("/consent/set"):
+                continue  # some brokers send more than was asked for
+            known = self._topics.parse_consent(topic)
             answer = message.payload.decode(errors="replace")
             if known is None or not PSEUDONYM.fullmatch(known[1]) or answer not in {"granted", "denied"}:
                 log.warning("consent message refused", expected="granted | denied")
@@ -285,21 +371,38 @@ class MqttSink:
         self._seq[topic] = seq + 1
         return seq
 
-    def _retain(self, topic: str, payload: wire.Payload) -> None:
-        """State that every later connection sends again."""
-        self._retained[topic] = wire.encode(payload)
-        if self.connected.is_set():
-            self._put(topic, payload, retain=True)
+    def _discarded(self, n: int) -> None:
+        """So many messages were discarded by the outbox's bounds."""
+        self._metrics.mqtt_published("discarded", n)
+        self._metrics.outbox(self._outbox.n_waiting)
+        self._untold = self._untold or n > 0
 
-    def _put(self, topic: str, payload: wire.Payload, *, retain: bool = False) -> None:
-        """A live message: sent once, or dropped and counted while there is no broker or too many wait."""
-        if not self.connected.is_set():
-            self._metrics.mqtt_published("dropped")
-            return
+    async def _retain(self, topic: str, payload: bytes) -> None:
+        """State that every later connection sends again, and that a later process knows of."""
+        await self._retained.keep(topic, payload)
+        self._show(topic, payload)
+
+    def _show(self, topic: str, payload: bytes) -> None:
+        """Retained state, for now and for every later connection."""
+        self._retained.topics[topic] = payload
+        if self.connected.is_set():
+            self._put(_Live(topic, payload, retain=True))
+
+    def _clear(self, prefix: str) -> None:
+        """Takes the retained state of these topics from the broker; they count from 0 again."""
+        for topic in [topic for topic in self._seq if topic.startswith(prefix)]:
+            del self._seq[topic]
+        for topic in self._retained.clear(prefix):
+            if self.connected.is_set():
+                self._put(_Live(topic, GONE, retain=True))
+
+    def _put(self, message: _Live) -> None:
+        """A message for a broker that is there; where too many wait, the oldest reading is dropped and counted."""
         if len(self._live) >= LIVE_MAX:
-            self._live.popleft()
+            oldest = next((i for i, waiting in enumerate(self._live) if not waiting.retain), 0)
+            del self._live[oldest]
             self._metrics.mqtt_published("dropped")
-        self._live.append((topic, wire.encode(payload), retain))
+        self._live.append(message)
         self._work.set()
 
 
@@ -308,18 +411,7 @@ def _builder(event: Event, info: SessionInfo) -> Callable[[int], bytes]:
     return lambda seq: wire.encode(wire.event(event, info.stamp, seq))
 
 
-def _code(error: aiomqtt.MqttError) -> int | None:
-    """The reason code of a refused connection."""
-    if not isinstance(error, aiomqtt.MqttCodeError) or error.rc is None:
-        return None
-    return error.rc if isinstance(error.rc, int) else int(error.rc.value)
-
-
-def _speaks_311_only(error: aiomqtt.MqttError) -> bool:
-    """Whether a broker of the old protocol would have answered so: with a code, or not at all."""
-    return _code(error) in WRONG_VERSION or "timed out" in str(error)
-
-
-def _said(error: aiomqtt.MqttError) -> str:
-    """What the broker or the system said, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+def _announcement(what: Discarded, seq: int) -> bytes:
+    """Makes the payload of the event that says what was discarded."""
+    last = json.loads(what.example)
+    return wire.encode(wire.outbox_discarded(last, what.reason, what.n, (what.first, what.last), seq))

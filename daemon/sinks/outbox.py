@@ -1,57 +1,103 @@
-"""Events that wait for the broker: in SQLite, so that what was published survives a kill -9.
+"""Messages that wait for the broker: in SQLite, so that what was published survives a kill -9.
 
 Published means committed here. The sequence number of an event is given in the same transaction, per topic, and
-goes on after a restart; a message is deleted when the broker has acknowledged it.
+goes on after a restart; a message is deleted when the broker has acknowledged it. What the bounds discard is written
+down in the same transaction too, until it is announced. The file also remembers which retained topics may be on the
+broker, for a process that is killed cannot clear them.
+
+A file that SQLite calls damaged is moved aside, with what can still be read of it taken over.
 """
 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+import structlog
+
 from daemon.errors import FailedError
+from daemon.sinks.outbox_file import is_damage, move_aside, open_file, take_over
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
+Build = Callable[[int], bytes]
+"""Makes a payload from its `seq`."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS counters (topic TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS messages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL, created REAL NOT NULL
-) STRICT;
-"""
+WAITING = "SELECT id, topic, payload, seq FROM messages"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A message that the broker has not acknowledged."""
+    """A message that the broker has not acknowledged; `seq` is None for readings."""
 
     id: int
     topic: str
     payload: bytes
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """Events of one topic that a bound discarded for one reason, and that nobody has been told of.
+
+    first, last: lowest and highest `seq` among them, None where not known; example: payload of the last one.
+    """
+
+    topic: str
+    reason: str
+    n: int
+    first: int | None
+    last: int | None
+    example: bytes
 
 
 class Outbox:
     """A bounded queue on disk: `async with Outbox(path, max_messages=…) as outbox`.
 
+    What is beyond the bounds is discarded, the oldest first; `put` and `expire` say how many.
+
     Args:
         path: The database; made with mode 0600 where it is not there.
-        max_messages: The oldest beyond this are discarded, and `put` says how many.
+        max_messages: Events.
+        max_readings: Readings.
+        max_bytes: Of payloads, all together.
+        max_age_s: Since a message was put.
+        now: The time in seconds, for the age of messages.
     """
 
-    def __init__(self, path: Path, *, max_messages: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_messages: int,
+        max_readings: int = 36_000,
+        max_bytes: int = 256 * 2**20,
+        max_age_s: float = 7 * 86_400.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
-        self._max_messages = max_messages
+        self._max_messages, self._max_readings = max_messages, max_readings
+        self._max_bytes, self._max_age_s = max_bytes, max_age_s
+        self._now = now
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
+        self._n_bytes = 0
         self.n_waiting = 0
+        self.n_readings = 0
+        """Those of them that are readings."""
+        self.n_damaged = 0
+        """Files that were moved aside since this was opened."""
 
     async def __aenter__(self) -> Self:
         try:
-            self._db = await self._call(self._open)
+            await self._call(self._open)
         except BaseException:
             self._thread.shutdown()
             raise
@@ -60,66 +106,197 @@ class Outbox:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._call(self._db.close)
-        self._thread.shutdown()
+        try:
+            await self._call(self._db.close)
+        finally:
+            self._thread.shutdown()
 
-    async def put(self, topic: str, build: Callable[[int], bytes]) -> int:
-        """Commits a message; `build` makes its payload from its `seq`. How many older ones had to go for it.
+    async def put(self, topic: str, *builds: Build) -> int:
+        """Commits events together; each is built from its `seq`. How many older messages had to go for them.
 
         Raises:
             FailedError: The disk does not take it.
         """
-        return await self._call(lambda: self._put(topic, build))
+        return await self._call(lambda: self._put(topic, builds))
 
-    async def oldest(self, limit: int) -> list[Waiting]:
-        """The messages that wait longest, in the order in which they were put."""
-        return await self._call(lambda: self._oldest(limit))
+    async def put_readings(self, readings: Sequence[tuple[str, bytes]]) -> int:
+        """Commits (topic, payload) of readings together; they have bounds of their own. How many had to go for them."""
+        return await self._call(lambda: self._put_readings(readings))
 
-    async def delete(self, message: Waiting) -> None:
-        """The broker has it."""
-        await self._call(lambda: self._delete(message))
+    async def oldest(self, limit: int, *, after: int = 0) -> list[Waiting]:
+        """The messages that wait longest, in the order in which they were put, from the one after that id."""
+        return await self._call(lambda: self._oldest(limit, after))
+
+    async def newest(self) -> int:
+        """The id of the message that was put last; 0 when none ever was."""
+        return await self._call(self._newest)
+
+    async def delete(self, messages: Sequence[Waiting]) -> None:
+        """The broker has them."""
+        await self._call(lambda: self._delete(messages))
+
+    async def expire(self) -> int:
+        """Discards what is too old; how many that were."""
+        return await self._call(lambda: self._transact(self._trim))
+
+    async def announce(self, build: Callable[[Discarded, int], bytes]) -> int:
+        """Commits an event for everything that was discarded and not yet told; how many events.
+
+        They are put beyond the bounds: else each would push out one more.
+        """
+        return await self._call(lambda: self._transact(lambda: self._announce(build)))
+
+    async def remember(self, topic: str, payload: bytes) -> None:
+        """A retained topic that may be on the broker from now on."""
+        await self._call(lambda: self._execute("INSERT OR REPLACE INTO retained VALUES (?, ?)", (topic, payload)))
+
+    async def forget(self, topic: str) -> None:
+        """A retained topic that is cleared."""
+        await self._call(lambda: self._execute("DELETE FROM retained WHERE topic = ?", (topic,)))
+
+    async def remembered(self) -> dict[str, bytes]:
+        """Every retained topic that may be on the broker, with what was last to be there."""
+        return await self._call(lambda: dict(self._db.execute("SELECT topic, payload FROM retained").fetchall()))
+
+    # On the outbox's own thread: a commit waits for the disk
 
     async def _call(self, work: Callable[[], T]) -> T:
-        """Runs on the outbox's own thread: a commit waits for the disk."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._healing, work)
         except (sqlite3.Error, OSError) as error:
-            msg = f"{self._path}: the outbox cannot be written ({error}); free the disk, move the file away, or set state_dir"
+            msg = f"{self._path}: the outbox cannot be written ({error}); free the disk, or set state_dir"
             raise FailedError(msg) from error
 
-    def _open(self) -> sqlite3.Connection:
-        self._path.touch(mode=0o600)
-        db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.executescript(SCHEMA)
-        (self.n_waiting,) = db.execute("SELECT count(*) FROM messages").fetchone()
-        return db
+    def _healing(self, work: Callable[[], T]) -> T:
+        """Does the work; where the file is damaged, once more on a new one."""
+        try:
+            return work()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._replace(str(error))
+            return work()
 
-    def _put(self, topic: str, build: Callable[[int], bytes]) -> int:
+    def _open(self) -> None:
+        self._db = open_file(self._path)
+        self._count()
+        self._transact(self._trim)
+
+    def _count(self) -> None:
+        query = "SELECT count(*), count(*) - count(seq), coalesce(sum(length(payload)), 0) FROM messages"
+        self.n_waiting, self.n_readings, self._n_bytes = self._db.execute(query).fetchone()
+
+    def _replace(self, why: str) -> None:
+        """Moves a damaged file aside, and takes over what can be read of it."""
+        with suppress(AttributeError, sqlite3.Error):
+            self._db.close()
+        aside = move_aside(self._path)
+        n = take_over(aside, self._path)
+        self._open()
+        self.n_damaged += 1
+        log.warning("the outbox was damaged: it is moved aside", file=str(aside), error=why, n_taken_over=n)
+
+    def _transact(self, work: Callable[[], T]) -> T:
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            row = self._db.execute("SELECT next FROM counters WHERE topic = ?", (topic,)).fetchone()
-            seq = row[0] if row else 0
-            self._db.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (topic, seq + 1))
-            self._db.execute(
-                "INSERT INTO messages (topic, payload, created) VALUES (?, ?, ?)", (topic, build(seq), time.time())
-            )
-            excess = max(0, self.n_waiting + 1 - self._max_messages)
-            self._db.execute(
-                "DELETE FROM messages WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT ?)", (excess,)
-            )
+            result = work()
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+                self._count()
             raise
-        self._db.execute("COMMIT")
-        self.n_waiting += 1 - excess
-        return excess
+        return result
 
-    def _oldest(self, limit: int) -> list[Waiting]:
-        rows = self._db.execute("SELECT id, topic, payload FROM messages ORDER BY id LIMIT ?", (limit,))
-        return [Waiting(*row) for row in rows]
+    def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+        self._db.execute(statement, values)
 
-    def _delete(self, message: Waiting) -> None:
-        cursor = self._db.execute("DELETE FROM messages WHERE id = ?", (message.id,))
-        self.n_waiting -= cursor.rowcount
+    def _put(self, topic: str, builds: Sequence[Build]) -> int:
+        def work() -> int:
+            for build in builds:
+                self._number(topic, build)
+            return self._trim()
+
+        return self._transact(work)
+
+    def _number(self, topic: str, build: Build) -> None:
+        row = self._db.execute("SELECT next FROM counters WHERE topic = ?", (topic,)).fetchone()
+        seq = row[0] if row else 0
+        self._db.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (topic, seq + 1))
+        self._insert(topic, build(seq), seq)
+
+    def _put_readings(self, readings: Sequence[tuple[str, bytes]]) -> int:
+        def work() -> int:
+            for topic, payload in readings:
+                self._insert(topic, payload, None)
+            return self._trim()
+
+        return self._transact(work)
+
+    def _insert(self, topic: str, payload: bytes, seq: int | None) -> None:
+        self._db.execute(
+            "INSERT INTO messages (topic, payload, created, seq) VALUES (?, ?, ?, ?)",
+            (topic, payload, self._now(), seq),
+        )
+        self.n_waiting += 1
+        self.n_readings += seq is None
+        self._n_bytes += len(payload)
+
+    def _trim(self) -> int:
+        """Discards the oldest beyond the bounds; within a transaction."""
+        n = 0
+        while self.n_waiting:
+            (created,) = self._db.execute("SELECT created FROM messages ORDER BY id LIMIT 1").fetchone()
+            if created < self._now() - self._max_age_s:
+                reason, which = "age", ""
+            elif self.n_readings > self._max_readings:
+                reason, which = "size", "WHERE seq IS NULL"
+            elif self.n_waiting - self.n_readings > self._max_messages:
+                reason, which = "size", "WHERE seq IS NOT NULL"
+            elif self._n_bytes > self._max_bytes:
+                reason, which = "size", ""
+            else:
+                break
+            n += 1
+            self._discard(Waiting(*self._db.execute(f"{WAITING} {which} ORDER BY id LIMIT 1").fetchone()), reason)
+        return n
+
+    def _discard(self, message: Waiting, reason: str) -> None:
+        self._remove(message)
+        if message.seq is None:
+            return
+        self._db.execute(
+            "INSERT INTO discarded VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " n = n + 1, first = min(first, excluded.first), last = max(last, excluded.last),"
+            " example = excluded.example",
+            (message.topic, reason, message.seq, message.seq, message.payload),
+        )
+
+    def _remove(self, message: Waiting) -> None:
+        if self._db.execute("DELETE FROM messages WHERE id = ?", (message.id,)).rowcount:
+            self.n_waiting -= 1
+            self.n_readings -= message.seq is None
+            self._n_bytes -= len(message.payload)
+
+    def _announce(self, build: Callable[[Discarded, int], bytes]) -> int:
+        rows = [Discarded(*row) for row in self._db.execute("SELECT * FROM discarded ORDER BY topic, reason")]
+        for row in rows:
+            self._number(row.topic, partial(build, row))
+        self._db.execute("DELETE FROM discarded")
+        return len(rows)
+
+    def _oldest(self, limit: int, after: int) -> list[Waiting]:
+        return [
+            Waiting(*row) for row in self._db.execute(f"{WAITING} WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+        ]
+
+    def _newest(self) -> int:
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+        return int(row[0]) if row else 0
+
+    def _delete(self, messages: Sequence[Waiting]) -> None:
+        def work() -> None:
+            for message in messages:
+                self._remove(message)
+
+        self._transact(work)

@@ -31,6 +31,7 @@ CONTRACT = [
     "attuned_participants",
     "attuned_mqtt_published",
     "attuned_mqtt_outbox_messages",
+    "attuned_outbox_damaged",
     "attuned_reconnects",
     "attuned_personal_models",
     "attuned_last_frame_timestamp_seconds",

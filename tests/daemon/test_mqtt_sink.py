@@ -62,7 +62,6 @@ def test_what_the_bound_discards_is_counted_and_announced_once(tmp_path: Path) -
             sink = make(port, outbox, registry)
             for i in range(5):
                 await sink.events(INFO, [Event("change", float(i))])
-            outbox._max_messages = 10
             task = asyncio.create_task(sink.run())
             heard: list[dict[str, object]] = []
             async with asyncio.timeout(10):
@@ -77,7 +76,13 @@ def test_what_the_bound_discards_is_counted_and_announced_once(tmp_path: Path) -
 
     heard = run(main())
     assert [(row["kind"], row["seq"]) for row in heard] == [("change", 3), ("change", 4), ("outbox_discarded", 5)]
-    assert heard[-1]["n"] == 3
+    assert {key: heard[-1][key] for key in ("n", "reason", "first_seq", "last_seq")} == {
+        "n": 3,
+        "reason": "size",
+        "first_seq": 0,
+        "last_seq": 2,
+    }
+    assert [row.get("replayed", False) for row in heard] == [True, True, False]
     assert registry.get_sample_value("attuned_mqtt_published_total", {"result": "discarded"}) == 3.0
 
 
@@ -141,8 +146,73 @@ def test_another_run_of_a_name_counts_from_zero(tmp_path: Path) -> None:
                 await sink.events(info, [Event("session_started", 0.0)])
                 for state in ("connecting", "live"):
                     await sink.status(info, state, 0.0, None)
-                    payload = json.loads(sink._retained["attuned/lab/session/s/status"])
+                    payload = json.loads(sink._retained.topics["attuned/lab/session/s/status"])
                     told.append((payload["boot"], payload["seq"]))
             return told
 
     assert run(main()) == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
+
+
+def test_a_damaged_outbox_is_announced_once(tmp_path: Path) -> None:
+    """The next event of a session comes after one that says that nobody knows how many are lost."""
+    (tmp_path / "o.sqlite").write_bytes(b"no database" * 1000)
+
+    async def main() -> list[dict[str, object]]:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox:
+            sink = make(1, outbox, CollectorRegistry())
+            for time_s in (1.0, 2.0):
+                await sink.events(INFO, [Event("source_recovered", time_s)])
+            return [json.loads(message.payload) for message in await outbox.oldest(9)]
+
+    rows = run(main())
+    assert [row["kind"] for row in rows] == ["outbox_discarded", "source_recovered", "source_recovered"]
+    assert (rows[0]["n"], rows[0]["reason"]) == (None, "damaged")
+
+
+def test_a_session_that_is_forgotten_leaves_nothing_on_the_broker(tmp_path: Path) -> None:
+    """Its retained topics are cleared and no longer remembered."""
+
+    async def main() -> tuple[dict[str, bytes], dict[str, bytes], bytes]:
+        async with (
+            embedded_broker("127.0.0.1", free_port("127.0.0.1", 26100)) as port,
+            Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox,
+        ):
+            sink = make(port, outbox, CollectorRegistry())
+            task = asyncio.create_task(sink.run())
+            await sink.connected.wait()
+            await sink.status(INFO, "ended", 0.0, None)
+            before = await outbox.remembered()
+            async with aiomqtt.Client("127.0.0.1", port) as listener:
+                await listener.subscribe("attuned/lab/session/s/status", qos=1)
+                sink.forget("s")
+                async with asyncio.timeout(10):
+                    async for message in listener.messages:
+                        if not message.payload:
+                            last = message.payload
+                            break
+            await asyncio.sleep(0.2)
+            after = await outbox.remembered()
+            sink.close()
+            await task
+            return before, after, last
+
+    before, after, last = run(main())
+    assert set(before) - set(after) == {"attuned/lab/session/s/status"}
+    assert last == b""
+
+
+def test_where_too_many_wait_the_oldest_reading_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State stays; what goes is counted."""
+    monkeypatch.setattr("daemon.sinks.mqtt.LIVE_MAX", 3)
+    registry = CollectorRegistry()
+
+    async def main() -> list[str]:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox:
+            sink = make(1, outbox, registry)
+            sink.connected.set()
+            await sink.status(INFO, "live", 0.0, None)
+            await sink._readings([(str(i), b"{}") for i in range(4)])
+            return [message.topic for message in sink._live]
+
+    assert run(main()) == ["attuned/lab/session/s/status", "2", "3"]
+    assert registry.get_sample_value("attuned_mqtt_published_total", {"result": "dropped"}) == 2.0

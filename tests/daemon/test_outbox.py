@@ -7,13 +7,14 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from videos import run
 
 from daemon.errors import FailedError
-from daemon.sinks.outbox import Outbox
+from daemon.sinks.outbox import Discarded, Outbox
 
 WRITER = """
 import asyncio, sys
@@ -43,7 +44,7 @@ def test_sequence_numbers_are_per_topic_and_survive_a_restart(tmp_path: Path) ->
             for topic in ("a", "b", "a"):
                 await outbox.put(topic, payload)
             first, *_ = await outbox.oldest(10)
-            await outbox.delete(first)
+            await outbox.delete([first])
         async with Outbox(tmp_path / "o.sqlite", max_messages=10) as outbox:
             await outbox.put("a", payload)
             assert outbox.n_waiting == 3
@@ -112,3 +113,178 @@ def test_kill_9_loses_nothing_that_was_committed(tmp_path: Path) -> None:
         db.close()
         assert stored == list(range(len(stored)))
         assert len(stored) >= confirmed
+
+
+async def put(outbox: Outbox, n: int, topic: str = "a") -> list[int]:
+    """Puts messages one by one; how many went for each."""
+    return [await outbox.put(topic, payload) for _ in range(n)]
+
+
+def test_what_is_too_old_goes(tmp_path: Path) -> None:
+    """After the bound of age, when something is put, when asked, and when the file is opened."""
+    now = [1000.0]
+
+    async def main() -> tuple[list[int], int, list[bytes]]:
+        bounds = {"max_messages": 10, "max_age_s": 60.0, "now": lambda: now[0]}
+        async with Outbox(tmp_path / "o.sqlite", **bounds) as outbox:
+            gone = await put(outbox, 2)
+            now[0] = 1061.0
+            gone += await put(outbox, 1)
+            now[0] = 1122.0
+            expired = await outbox.expire()
+            await put(outbox, 1)
+            now[0] = 1183.0
+        async with Outbox(tmp_path / "o.sqlite", **bounds) as outbox:
+            assert outbox.n_waiting == 0
+            await outbox.announce(lambda what, _: f"{what.reason} {what.n} {what.first}-{what.last}".encode())
+            return gone, expired, [message.payload for message in await outbox.oldest(9)]
+
+    assert run(main()) == ([0, 0, 2], 1, [b"age 4 0-3"])
+
+
+def test_the_bound_of_bytes_holds(tmp_path: Path) -> None:
+    """Ten bytes: of messages of four bytes the last two stay."""
+
+    async def main() -> tuple[list[int], int]:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=10, max_bytes=10) as outbox:
+            gone = [await outbox.put("a", lambda _: b"four") for _ in range(4)]
+        async with Outbox(tmp_path / "o.sqlite", max_messages=10, max_bytes=5) as outbox:
+            return gone, outbox.n_waiting
+
+    assert run(main()) == ([0, 0, 1, 1], 1)
+
+
+def test_readings_do_not_push_out_events(tmp_path: Path) -> None:
+    """They have a bound of their own, are not announced, and stand in order between the events."""
+
+    async def main() -> tuple[list[int], list[bytes], int, int]:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=2, max_readings=2) as outbox:
+            await outbox.put("e", payload)
+            gone = [await outbox.put_readings([("r", f"r{i}".encode())]) for i in range(4)]
+            await outbox.put("e", payload, payload)
+            waiting = [message.payload for message in await outbox.oldest(10)]
+            return gone, waiting, outbox.n_readings, await outbox.announce(lambda _, seq: str(seq).encode())
+
+    assert run(main()) == ([0, 0, 1, 1], [b"r2", b"r3", b"1", b"2"], 2, 1)
+
+
+def test_what_was_discarded_is_told_after_a_kill_too(tmp_path: Path) -> None:
+    """It is written down in the transaction that discards, per topic, and once told it is not told again."""
+
+    async def main() -> tuple[list[str], list[int], list[str]]:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=2) as outbox:
+            await put(outbox, 3, "a")
+            await put(outbox, 2, "b")
+        told: list[str] = []
+
+        def build(what: Discarded, seq: int) -> bytes:
+            told.append(f"{what.topic} {what.n} {what.first}-{what.last} {what.example.decode()} as {seq}")
+            return b"told"
+
+        async with Outbox(tmp_path / "o.sqlite", max_messages=2) as outbox:
+            n = [await outbox.announce(build), outbox.n_waiting, await outbox.announce(build)]
+            return told, n, [f"{m.topic} {m.payload.decode()}" for m in await outbox.oldest(9)]
+
+    assert run(main()) == (["a 3 0-2 2 as 3"], [1, 3, 0], ["b 0", "b 1", "a told"])
+
+
+def test_retained_topics_are_remembered(tmp_path: Path) -> None:
+    """Until they are cleared, over a restart."""
+
+    async def main() -> dict[str, bytes]:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=2) as outbox:
+            for topic in ("a", "b"):
+                await outbox.remember(topic, b"1")
+            await outbox.remember("a", b"2")
+            await outbox.forget("b")
+        async with Outbox(tmp_path / "o.sqlite", max_messages=2) as outbox:
+            return await outbox.remembered()
+
+    assert run(main()) == {"a": b"2"}
+
+
+@pytest.mark.parametrize("how", ["scribbled", "no database", "cut"])
+def test_a_damaged_file_is_moved_aside(tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is there under another name, one line says so, what can be read goes on, and numbers do not begin anew."""
+    path = tmp_path / "o.sqlite"
+
+    async def fill() -> None:
+        async with Outbox(path, max_messages=5000) as outbox:
+            await outbox.put("a", *[lambda seq: f"{seq:0500d}".encode()] * 400)
+            await outbox.remember("a/status", b"1")
+
+    async def main() -> tuple[int, int, list[int]]:
+        async with Outbox(path, max_messages=5000) as outbox:
+            await outbox.put("a", payload)
+            messages = await outbox.oldest(5000)
+            return outbox.n_damaged, outbox.n_waiting, [message.seq or 0 for message in messages]
+
+    run(fill())
+    data = bytearray(path.read_bytes())
+    if how == "scribbled":
+        data[-40_000:-30_000] = b"\xff" * 10_000
+    elif how == "no database":
+        data[:4096] = b"x" * 4096
+    else:
+        del data[len(data) // 2 :]
+    path.write_bytes(data)
+    n_damaged, n_waiting, seqs = run(main())
+    assert n_damaged == 1
+    assert n_waiting == len(seqs)
+    assert seqs == sorted(set(seqs))
+    assert (tmp_path / "o.sqlite.damaged-1").read_bytes() == bytes(data)
+    assert capsys.readouterr().out.count("the outbox was damaged") == 1
+    if how == "scribbled":
+        assert len(seqs) > 100
+        assert seqs[-1] == 400
+
+
+def test_a_file_that_is_damaged_while_it_is_used_is_replaced(tmp_path: Path) -> None:
+    """What was being put is put into the new one; nobody has to do anything."""
+    path = tmp_path / "o.sqlite"
+
+    async def main() -> tuple[int, int, list[bytes]]:
+        async with Outbox(path, max_messages=5000) as outbox:
+            await put(outbox, 3)
+            outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            path.write_bytes(b"x" * path.stat().st_size)
+            outbox._db.execute("PRAGMA shrink_memory")
+            gone = await outbox.put("a", payload)
+            return gone, outbox.n_damaged, [message.payload for message in await outbox.oldest(9)]
+
+    assert run(main()) == (0, 1, [b"0"])
+    assert (tmp_path / "o.sqlite.damaged-1").exists()
+
+
+def test_a_file_of_before_is_upgraded(tmp_path: Path) -> None:
+    """Events of the first version have their numbers in their payloads."""
+    path = tmp_path / "o.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "CREATE TABLE counters (topic TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT;"
+            "CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL,"
+            " payload BLOB NOT NULL, created REAL NOT NULL) STRICT;"
+            "INSERT INTO counters VALUES ('a', 6);"
+            "INSERT INTO messages (topic, payload, created) VALUES ('a', CAST('{\"seq\":5}' AS BLOB), unixepoch());"
+        )
+
+    async def main() -> list[tuple[int | None, bytes]]:
+        async with Outbox(path, max_messages=9) as outbox:
+            await put(outbox, 1)
+            return [(message.seq, message.payload) for message in await outbox.oldest(9)]
+
+    assert run(main()) == [(5, b'{"seq":5}'), (6, b"6")]
+
+
+def test_a_file_of_a_newer_attuned_is_left_alone(tmp_path: Path) -> None:
+    """One line that says what to do."""
+    path = tmp_path / "o.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+
+    async def main() -> None:
+        async with Outbox(path, max_messages=9):
+            pass
+
+    with pytest.raises(FailedError, match="newer attuned; upgrade"):
+        run(main())

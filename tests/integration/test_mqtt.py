@@ -1,24 +1,40 @@
 """Readings through a real mosquitto."""
 
 import asyncio
+import gc
 import json
+import shutil
 import signal
 import sqlite3
+import ssl
+import subprocess
+import sys
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
+from aiomqtt import ProtocolVersion
+from contract import Contract
+from prometheus_client import CollectorRegistry
 from videos import run
 
 from daemon.broker import free_port
+from daemon.errors import PublishError
+from daemon.session import SessionInfo
+from daemon.sinks.broker_link import tls_context
+from daemon.sinks.metrics import Metrics
+from daemon.sinks.mqtt import MqttSink
+from daemon.sinks.outbox import Outbox
 from daemon.sources.file import probe
 from pipeline.emotions import EMOTIONS
 from pipeline.identity import pseudonym
+from pipeline.types import Event
+from pipeline.wire import Stamp, Topics, Versions
 
 pytestmark = pytest.mark.timeout(240)
 OPEN = "allow_anonymous true"
@@ -80,6 +96,8 @@ def test_a_subscriber_gets_everything_without_a_gap(mosquitto, start_attuned, sh
     states = [row["state"] for row in payloads["attuned/local/session/t/status"]]
     assert states == ["connecting", "live", "ended"]
     assert len([topic for topic in payloads if topic.endswith("/model")]) == 4
+    contract = Contract()
+    assert [complaint for topic, payload, _ in heard for complaint in contract.complaints(topic, payload)] == []
 
 
 def stored(tmp_path: Path) -> list[dict[str, Any]]:
@@ -106,7 +124,8 @@ def test_events_survive_without_a_broker(mosquitto, start_attuned, demo_call, sh
         before = await first
         broker.stop()
         if killed:
-            while not await asyncio.to_thread(stored, tmp_path):
+            # What was under way when the broker died may still be there for a moment.
+            while "change" not in {row["kind"] for row in await asyncio.to_thread(stored, tmp_path)}:
                 await asyncio.sleep(0.1)
             process.kill()
         code = await asyncio.to_thread(process.wait, 60)
@@ -123,6 +142,10 @@ def test_events_survive_without_a_broker(mosquitto, start_attuned, demo_call, sh
     assert [row["seq"] for row in events] == list(range(len(events)))
     assert events[-1]["kind"] == "session_ended"
     assert stored(tmp_path) == []
+    # What waited says so; what was told while the broker was there does not.
+    assert {row.get("replayed", False) for row in events[:5]} == {False}
+    assert events[5]["replayed"]
+    assert "replayed" not in events[-1]
 
 
 def test_the_embedded_broker_serves_to_the_end(start_attuned, short_call, tmp_path) -> None:  # noqa: ANN001
@@ -233,3 +256,359 @@ def test_ctrl_c_ends_a_session_and_says_goodbye(mosquitto, start_attuned, enviro
     assert '"status": "ok"' in answers["readyz"]
     assert "attuned_frames_received_total" in answers["metrics"]
     assert 'attuned_group_emotion_ratio{emotion="happiness",session="t"}' in answers["metrics"]
+
+
+# Without a whole daemon: a sink, a file, a real broker
+
+SESSION = SessionInfo(Stamp("s", "b"), "seed", "research", Versions("pixel-1", "landmark-1"), 2)
+STATUS = "attuned/lab/session/s/status"
+MODEL = "attuned/lab/session/s/participant/p-00000001/model"
+
+
+def make(port: int, outbox: Outbox, **options: Any) -> MqttSink:  # noqa: ANN401 (of the sink)
+    """A sink for a broker on that port."""
+
+    async def ignore(session: str, participant: str, granted: bool) -> None:  # noqa: FBT001
+        """Nobody is asked here."""
+
+    metrics = Metrics(registry=CollectorRegistry(), version="1", models={})
+    defaults = {"host": "127.0.0.1", "port": port, "topics": Topics("lab"), "on_consent": ignore}
+    return MqttSink(outbox=outbox, metrics=metrics, **(defaults | options))
+
+
+async def ended(sink: MqttSink, task: asyncio.Task[None]) -> None:
+    """Everything is sent."""
+    sink.close()
+    async with asyncio.timeout(20):
+        await task
+
+
+async def retained(port: int) -> dict[str, bytes]:
+    """What a newcomer finds."""
+    found = {}
+    async with aiomqtt.Client("127.0.0.1", port) as client:
+        await client.subscribe("attuned/#")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                async for message in client.messages:
+                    if message.payload:
+                        found[str(message.topic)] = message.payload
+    return found
+
+
+def test_messages_of_mqtt_5_say_what_they_are(mosquitto, tmp_path) -> None:  # noqa: ANN001
+    """Content type and format on all, a time after which they expire on readings alone, a will that does so too."""
+    broker = mosquitto(OPEN)
+
+    async def main() -> dict[str, Any]:
+        async with (
+            Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox,
+            aiomqtt.Client("127.0.0.1", broker.port, protocol=ProtocolVersion.V5) as listener,
+        ):
+            await listener.subscribe("attuned/#", qos=1)
+            sink = make(broker.port, outbox, expiry_s=7)
+            task = asyncio.create_task(sink.run())
+            await sink.connected.wait()
+            await sink.status(SESSION, "live", 0.0, None)
+            await sink._readings([("attuned/lab/session/s/group/emotion", b"{}")])
+            await sink.events(SESSION, [Event("session_started", 0.0)])
+            heard: dict[str, Any] = {}
+            async with asyncio.timeout(10):
+                async for message in listener.messages:
+                    heard[str(message.topic).rpartition("/")[2]] = message.properties.json()
+                    if len(heard) == 4:
+                        break
+            await ended(sink, task)
+            return heard
+
+    heard = run(main())
+    assert {name: row["ContentType"] for name, row in heard.items()} == {
+        "availability": "text/plain",
+        "status": "application/json",
+        "emotion": "application/json",
+        "event": "application/json",
+    }
+    assert {row["PayloadFormatIndicator"] for row in heard.values()} == {1}
+    assert {name for name, row in heard.items() if "MessageExpiryInterval" in row} == {"emotion"}
+    assert heard["emotion"]["MessageExpiryInterval"] <= 7
+
+
+@asynccontextmanager
+async def without_5(port: int, answer: bytes | None) -> AsyncIterator[int]:
+    """Stands before a broker and lets only MQTT 3.1.1 through; to 5 it answers so, or not at all."""
+    told_off: list[asyncio.StreamWriter] = []
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = await reader.read(65536)
+        # CONNECT: the level of the protocol comes after its name.
+        if hello[hello.index(b"MQTT") + 4] == 5:
+            told_off.append(writer)
+            if answer is not None:
+                writer.write(answer)
+                await writer.drain()
+                writer.close()
+            return
+        ahead_reader, ahead_writer = await asyncio.open_connection("127.0.0.1", port)
+        ahead_writer.write(hello)
+        await asyncio.gather(pipe(reader, ahead_writer), pipe(ahead_reader, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        assert told_off
+        for writer in told_off:
+            writer.close()
+    await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00", None],
+    ids=["refused as 3.1.1 does", "refused as 5 does", "silent"],
+)
+def test_a_broker_without_mqtt_5_is_spoken_to_in_its_own_way(mosquitto, tmp_path, answer) -> None:  # noqa: ANN001
+    """Begun with 5, it is connected with 3.1.1 within seconds."""
+    broker = mosquitto(OPEN)
+
+    async def main() -> str:
+        async with (
+            without_5(broker.port, answer) as port,
+            Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox,
+        ):
+            sink = make(port, outbox)
+            task = asyncio.create_task(sink.run())
+            async with asyncio.timeout(10):
+                await sink.connected.wait()
+            await ended(sink, task)
+            return sink._dialler.protocol.name
+
+    assert run(main()) == "V311"
+
+
+@pytest.mark.parametrize("protocol", [ProtocolVersion.V5, ProtocolVersion.V311], ids=["5", "3.1.1"])
+def test_what_a_killed_process_left_is_set_right(mosquitto, tmp_path, protocol) -> None:  # noqa: ANN001
+    """A session that was live has failed, with a reason; models and sessions that had ended are gone from the broker."""
+    broker = mosquitto(OPEN)
+    other = SessionInfo(Stamp("over", "b"), "seed", "research", Versions("pixel-1", "landmark-1"), 2)
+
+    async def main() -> tuple[dict[str, bytes], dict[str, bytes], list[tuple[str, bytes]]]:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox:
+            sink = make(broker.port, outbox, protocol=protocol)
+            task = asyncio.create_task(sink.run())
+            await sink.connected.wait()
+            for state in ("connecting", "live"):
+                await sink.status(SESSION, state, 0.0, None)
+            await sink.status(other, "ended", 0.0, None)
+            await sink._retain(MODEL, b'{"participant":"p-00000001"}')
+            await asyncio.sleep(0.3)
+            task.cancel()
+            await asyncio.wait([task])
+        left = await retained(broker.port)
+        heard: list[tuple[str, bytes]] = []
+        async with (
+            Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox,
+            aiomqtt.Client("127.0.0.1", broker.port) as listener,
+        ):
+            await listener.subscribe("attuned/#", options=None, qos=1)
+            sink = make(broker.port, outbox, protocol=protocol)
+            task = asyncio.create_task(sink.run())
+            async with asyncio.timeout(10):
+                async for message in listener.messages:
+                    if not message.retain:
+                        heard.append((str(message.topic), message.payload))
+                    if message.payload == b"online":
+                        break
+            await asyncio.sleep(1.5)
+            found = await retained(broker.port)
+            await ended(sink, task)
+        return left, found, heard
+
+    left, found, heard = run(main())
+    assert set(left) == {"attuned/lab/availability", STATUS, MODEL, STATUS.replace("/s/", "/over/")}
+    assert set(found) == {"attuned/lab/availability", STATUS}
+    status = json.loads(found[STATUS])
+    assert (status["state"], status["seq"], status["boot"]) == ("failed", 2, "b")
+    assert "without a goodbye" in status["reason"]
+    # Who listened heard it before `online`, in JSON wherever the broker can let a message expire.
+    assert heard[-1] == ("attuned/lab/availability", b"online")
+    last = dict(heard)[MODEL]
+    assert last == (b"" if protocol is ProtocolVersion.V311 else b'{"participant":"p-00000001","cleared":true}')
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "dropped"])
+def test_readings_wait_where_they_are_to(mosquitto, tmp_path, keep) -> None:  # noqa: ANN001
+    """Over an outage: kept, all arrive in order and those that waited say so; dropped, those of the outage are gone."""
+    broker = mosquitto(OPEN)
+    topic = "attuned/lab/session/s/group/emotion"
+
+    async def main() -> list[dict[str, Any]]:
+        heard: list[dict[str, Any]] = []
+
+        async def follow() -> None:
+            while True:
+                with suppress(aiomqtt.MqttError):
+                    async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+                        await client.subscribe(topic, qos=1)
+                        async for message in client.messages:
+                            heard.append(json.loads(message.payload))  # noqa: PERF401
+                await asyncio.sleep(0.05)
+
+        async with Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox:
+            sink = make(broker.port, outbox, keep_readings=keep)
+            task = asyncio.create_task(sink.run())
+            following = asyncio.create_task(follow())
+            await sink.connected.wait()
+            await asyncio.sleep(0.3)
+
+            async def read(*seqs: int) -> None:
+                for seq in seqs:
+                    await sink._readings([(topic, json.dumps({"seq": seq}).encode())])
+                    await asyncio.sleep(0.02)
+
+            await read(0, 1)
+            await asyncio.sleep(0.3)
+            broker.stop()
+            while sink.connected.is_set():
+                await asyncio.sleep(0.05)
+            await read(2, 3, 4)
+            broker.start()
+            await asyncio.sleep(0.3)
+            async with asyncio.timeout(20):
+                await sink.connected.wait()
+            await read(5, 6)
+            await asyncio.sleep(0.5)
+            await ended(sink, task)
+            following.cancel()
+            await asyncio.wait([following])
+            return heard
+
+    heard = run(main())
+    late = [{"seq": seq, "replayed": True} for seq in (2, 3, 4)] if keep else []
+    assert [row["seq"] for row in heard] == [0, 1, *[row["seq"] for row in late], 5, 6]
+    assert [row for row in heard if row["seq"] in {2, 3, 4}] == late
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """An authority, a broker's certificate for localhost, and a client's."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=authority", "-days", "2")
+    for name, extension in (("broker", "subjectAltName=DNS:localhost"), ("client", "extendedKeyUsage=clientAuth")):
+        (folder / f"{name}.ext").write_text(extension)
+        openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
+        openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.crt", "-extfile", f"{name}.ext")
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    for parent in (folder, *folder.parents):
+        if parent.name.startswith("pytest"):
+            parent.chmod(0o755)
+    tmp_path.chmod(0o755)
+    return folder
+
+
+def context(certificates: Path, *, ours: bool = True, ca: bool = True, verify_host: bool = True) -> ssl.SSLContext:
+    """TLS with or without our certificate, the right authority, the check of the host."""
+    return tls_context(
+        ca_file=certificates / "ca.crt" if ca else None,
+        cert_file=certificates / "client.crt" if ours else None,
+        key_file=certificates / "client.key" if ours else None,
+        verify_host=verify_host,
+    )
+
+
+def tls_settings(certificates: Path) -> str:
+    """A broker that asks for a certificate."""
+    return (
+        f"{OPEN}\ncafile {certificates}/ca.crt\ncertfile {certificates}/broker.crt\nkeyfile {certificates}/broker.key\n"
+        "require_certificate true"
+    )
+
+
+async def connects(path: Path, port: int, host: str, tls: ssl.SSLContext) -> bool:
+    """Whether there is a connection."""
+    async with Outbox(path, max_messages=9) as outbox:
+        sink = make(port, outbox, host=host, tls=tls)
+        task = asyncio.create_task(sink.run(give_up_s=0.5))
+        waiting = asyncio.create_task(sink.connected.wait())
+        await asyncio.wait([task, waiting], timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        there = sink.connected.is_set()
+        await ended(sink, task)
+        return there
+
+
+def test_tls_with_a_client_certificate(mosquitto, certificates, tmp_path) -> None:  # noqa: ANN001
+    """Connected where the authority, the name and our certificate are right; or the name, where it is not checked."""
+    broker = mosquitto(tls_settings(certificates))
+    path = tmp_path / "o.sqlite"
+    assert run(connects(path, broker.port, "localhost", context(certificates)))
+    assert run(connects(path, broker.port, "127.0.0.1", context(certificates, verify_host=False)))
+
+
+# paho leaves the socket of a TLS handshake that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("host", "wrong", "message"),
+    [
+        ("127.0.0.1", {}, r"is not trusted: .*check mqtt\.ca_file and mqtt\.host"),
+        ("localhost", {"ca": False}, r"is not trusted: .*check mqtt\.ca_file and mqtt\.host"),
+        ("localhost", {"ours": False}, "no broker at localhost"),
+    ],
+    ids=["host", "authority", "no certificate of ours"],
+)
+def test_tls_that_is_wrong_is_told_in_one_line(mosquitto, certificates, tmp_path, host, wrong, message) -> None:  # noqa: ANN001
+    """And nothing is sent."""
+    broker = mosquitto(tls_settings(certificates))
+    with pytest.raises(PublishError, match=message):
+        run(connects(tmp_path / "o.sqlite", broker.port, host, context(certificates, **wrong)))
+    gc.collect()
+
+
+def test_a_user_with_a_password(mosquitto, tmp_path) -> None:  # noqa: ANN001
+    """With the right one connected, with a wrong one told in one line."""
+    program = shutil.which("mosquitto_passwd")
+    if program is None:
+        pytest.skip("mosquitto_passwd is not installed; apt-get install mosquitto")
+    users = tmp_path / "users"
+    subprocess.run([program, "-b", "-c", users, "anna", "secret"], check=True, capture_output=True)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    users.chmod(0o644)
+    broker = mosquitto(f"{CLOSED}\npassword_file {users}")
+
+    async def connect(password: str) -> None:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=9) as outbox:
+            sink = make(broker.port, outbox, username="anna", password=password)
+            sink.close()
+            async with asyncio.timeout(20):
+                await sink.run()
+
+    run(connect("secret"))
+    with pytest.raises(PublishError, match=r"refuses: .*check mqtt\.username"):
+        run(connect("wrong"))
+
+
+def test_nothing_is_lost_when_the_broker_stops_and_the_daemon_is_killed(mosquitto) -> None:  # noqa: ANN001
+    """The benchmark in short: two outages of 5 s, a kill -9 in the middle of the replay."""
+    mosquitto(OPEN).stop()  # skips or fails where there is none
+    program = Path(__file__).parents[2] / "benchmarks" / "delivery.py"
+    done = subprocess.run(
+        [sys.executable, program, "--short"], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    assert figures["published"] > 300
+    assert figures["replayed"] > 0

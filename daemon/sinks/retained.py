@@ -1,0 +1,76 @@
+"""What stands on the broker until something else does, also after the process that put it there."""
+
+import json
+from collections.abc import Mapping
+
+from daemon.sinks.broker_link import Link
+from daemon.sinks.outbox import Outbox
+from pipeline import wire
+
+GONE = b""
+"""An empty retained message takes a retained message away."""
+LAST_WORD_S = 1
+"""With MQTT 5 it goes by itself instead, after a last message that everybody can read."""
+
+
+class Retained:
+    """Retained topics of this process, and those that must go.
+
+    Args:
+        outbox: Remembers them for the next process.
+        topics: Names of the topics.
+    """
+
+    def __init__(self, outbox: Outbox, topics: wire.Topics) -> None:
+        self._outbox = outbox
+        self._root = f"{topics.root}/"
+        self.topics: dict[str, bytes] = {}
+        """What every connection begins with."""
+        self._gone: dict[str, bytes] = {}
+        """What must be taken from the broker, and what was there; empty where that is no JSON."""
+
+    async def recall(self, ours: Mapping[str, bytes]) -> None:
+        """Sets right what an earlier process left: what is over must go, a session that was cut off has failed.
+
+        Args:
+            ours: Topics that this process has in any case, and what to remember of them.
+        """
+        for topic, payload in (await self._outbox.remembered()).items():
+            if topic in ours or topic in self.topics:
+                continue
+            cut_off = wire.stopped_status(json.loads(payload)) if topic.endswith("/status") and payload else None
+            if cut_off is None:
+                self._gone[topic] = payload if topic.startswith(self._root) else GONE
+            else:
+                self.topics[topic] = wire.encode(cut_off)
+                await self.keep(topic, self.topics[topic])
+        for topic, payload in ours.items():
+            await self._outbox.remember(topic, payload)
+
+    async def keep(self, topic: str, payload: bytes) -> None:
+        """Lets a later process know of a topic before it is on the broker."""
+        await self._outbox.remember(topic, payload)
+        self._gone.pop(topic, None)
+
+    def clear(self, prefix: str) -> list[str]:
+        """Topics that begin so must go; those that were there."""
+        found = [topic for topic in self.topics if topic.startswith(prefix)]
+        for topic in found:
+            self._gone[topic] = self.topics.pop(topic)
+        return found
+
+    def state(self) -> dict[str, bytes]:
+        """Everything that a connection begins with, by topic; `GONE` for what must go."""
+        return dict.fromkeys(self._gone, GONE) | self.topics
+
+    async def send(self, link: Link, topic: str, payload: bytes) -> None:
+        """A retained message, or its end; what is there again meanwhile does not end."""
+        if payload != GONE:
+            await link.publish(topic, payload, retain=True)
+        elif (last := self._gone.get(topic)) is not None:
+            if last and link.expires:
+                await link.publish(topic, wire.cleared(last), retain=True, expiry_s=LAST_WORD_S)
+            else:
+                await link.publish(topic, GONE, retain=True)
+            if self._gone.pop(topic, None) is not None:
+                await self._outbox.forget(topic)
