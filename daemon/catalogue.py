@@ -1,24 +1,38 @@
-"""`attuned models`: which expression models there are, and what is known of each."""
+"""`attuned models`: which expression models and personal heads there are, and what is known of each."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from config.settings import Settings
+from daemon.errors import FailedError, UnusableInputError
 from models.description import Description, read_description
 from models.external import ExternalPixelModel, is_description
 from models.landmark import OnnxLandmarkModel
 from models.loading import description_path
 from models.manifest import WEIGHTS, ModelEntry, find_entry, read_manifest
+from models.personal.basis import Basis
+from models.personal.buffer import Buffer
+from models.personal.people import HEADS, People
+from models.personal.store import GENERIC, Store, Version
 from models.pixel import OnnxPixelModel
 
 
 def list_models(settings: Settings) -> list[dict[str, Any]]:
-    """The models of the manifest and the configured description, with whether they are configured; none is loaded.
+    """The models of the manifest, the configured description and all personal heads, with whether they are in use.
+
+    None is loaded.
 
     Raises:
-        ModelError: The manifest or the description cannot be used.
+        ModelError: The manifest, the description or the list of somebody's heads cannot be used.
     """
+    return [*_shared_models(settings), *_personal_heads(settings)]
+
+
+def _shared_models(settings: Settings) -> list[dict[str, Any]]:
+    """The models that read everybody."""
     configured = settings.models
     rows = [
         _entry_fields(entry) | {"in_use": entry.name == getattr(configured, entry.kind)}
@@ -45,6 +59,66 @@ def show_model(name: str) -> dict[str, Any]:
     return _entry_fields(entry) | {"verified": True}
 
 
+def show_person(settings: Settings, participant: str) -> dict[str, Any]:
+    """All that is kept of a participant: samples of the configured models by class, and every version of the head.
+
+    Raises:
+        ModelError: The list of heads is damaged.
+        UnusableInputError: Nothing is kept of this participant, or that is no participant.
+    """
+    basis = _basis(settings)
+    folder = _folder_of(_people(settings), participant)
+    of_class: dict[str, int] = {}
+    if any(folder.glob(f"samples-{basis.key}.sqlite")):
+        with Buffer(folder, basis=basis) as buffer:
+            of_class = {name: n for name, n in buffer.counts().of_class.items() if n}
+    store = Store(folder / HEADS, basis=basis.key)
+    versions = [asdict(version) for version in store.versions()]
+    serves = store.current()
+    return {
+        "participant": participant,
+        "serves": GENERIC if serves is None else serves.name,
+        "samples": of_class,
+        "versions": [version | {"classes": list(version["classes"])} for version in versions],
+    }
+
+
+def roll_back(settings: Settings, participant: str) -> dict[str, str]:
+    """Takes the head that serves a participant back for good; who served and who serves now.
+
+    Raises:
+        ModelError: The list of heads is damaged.
+        UnusableInputError: Nothing is kept of this participant, no personal head serves, or a daemon is running.
+    """
+    with _alone(settings):
+        folder = _folder_of(_people(settings), participant)
+        was, now = Store(folder / HEADS, basis=_basis(settings).key).step_back()
+    if was is None:
+        msg = f"{participant}: the generic head serves; there is nothing to roll back"
+        raise UnusableInputError(msg)
+    return {"participant": participant, "from": was.name, "to": GENERIC if now is None else now.name}
+
+
+def forget(settings: Settings, participant: str) -> dict[str, str]:
+    """Erases all that is kept of a participant: samples, pictures, heads.
+
+    Raises:
+        FailedError: Something cannot be erased.
+        UnusableInputError: Nothing is kept of this participant, or a daemon is running.
+    """
+    with _alone(settings):
+        people = _people(settings)
+        _folder_of(people, participant)
+        try:
+            people.forget(participant)
+        except OSError as error:
+            msg = (
+                f"{participant}: not all of it could be erased ({error.strerror}); try again as the owner of the folder"
+            )
+            raise FailedError(msg) from error
+    return {"participant": participant, "state": "forgotten"}
+
+
 def format_models(rows: list[dict[str, Any]]) -> str:
     """What `list_models` returned as a plain-text table."""
     cells = [("name", "version", "reads", "in use", "SHA-256", "file")]
@@ -61,6 +135,62 @@ def format_model(fields: dict[str, Any]) -> str:
     """What `show_model` returned, a line for each field."""
     width = max(map(len, fields))
     return "\n".join(f"{key:{width}}  {_text(value)}" for key, value in fields.items())
+
+
+def _personal_heads(settings: Settings) -> list[dict[str, Any]]:
+    """Every version of everybody who is known across sessions, in the columns of the other models."""
+    key = _basis(settings).key
+    people = _people(settings)
+    rows = []
+    for participant in people.known():
+        folder = people.root / participant / HEADS
+        if folder.is_dir():
+            store = Store(folder, basis=key)
+            rows += [_version_fields(participant, version, store) for version in store.versions()]
+    return rows
+
+
+def _version_fields(participant: str, version: Version, store: Store) -> dict[str, Any]:
+    fields = asdict(version) | {"classes": list(version.classes), "file": str(store.path(version))}
+    in_use = version.name == store.current_name()
+    return fields | {"name": participant, "version": version.name, "kind": version.learner, "in_use": in_use}
+
+
+def _basis(settings: Settings) -> Basis:
+    used = {row["kind"]: row["sha256"] for row in _shared_models(settings) if row["in_use"]}
+    return Basis(used["pixel"], used["landmark"])
+
+
+def _people(settings: Settings) -> People:
+    from daemon.app import state_folder  # noqa: PLC0415 (everything else of the daemon comes with it)
+
+    return People(state_folder(settings) / "personal")
+
+
+def _folder_of(people: People, participant: str) -> Path:
+    try:
+        folder = people.find(participant)
+    except ValueError as error:
+        raise UnusableInputError(str(error)) from error
+    if folder is None:
+        msg = f"nothing is kept of {participant}; `attuned models list` shows of whom something is"
+        raise UnusableInputError(msg)
+    return folder
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Nobody else changes what is kept, while the context lasts."""
+    from daemon.app import locked, state_folder  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(state_folder(settings)))
+        except UnusableInputError as error:
+            api = "DELETE /api/v1/sessions/<id>/participants/<participant>/data erases somebody while it runs"
+            msg = f"{error}; {api}"
+            raise UnusableInputError(msg) from error
+        yield
 
 
 def _entry_fields(entry: ModelEntry) -> dict[str, Any]:

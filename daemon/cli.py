@@ -485,6 +485,43 @@ def simulate(
     print(json.dumps(result, indent=1) if as_json else format_simulation(result))
 
 
+@app.command("export")
+@one_line_errors
+def export_history(
+    out: Annotated[Path, typer.Argument(help="A folder that is empty or not there yet.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="UTC from which on, such as 2026-01-31T12:00:00Z; default: all there is.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="UTC before which; default: until now.")] = None,
+    style: Annotated[str, typer.Option("--format", help="`csv`, `parquet` or `emotionml`.")] = "parquet",
+    session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what the history has: seconds, groups and events. It is kept only where `history.enabled` is set."""
+    from daemon.app import state_folder
+    from daemon.export import Format, Span, export
+    from daemon.sinks.history import FILE
+    from pipeline.wire import parse_time
+
+    if style not in get_args(Format):
+        msg = f"--format {style}: give one of {', '.join(get_args(Format))}"
+        raise UnusableInputError(msg)
+    times: dict[str, datetime | None] = {"--from": None, "--to": None}
+    for option, value in (("--from", start), ("--to", end)):
+        try:
+            times[option] = None if value is None else parse_time(value)
+        except ValueError as error:
+            msg = f"{option} {value}: give a date and time such as 2026-01-31T12:00:00Z"
+            raise UnusableInputError(msg) from error
+    history = state_folder(settings_from(config)) / FILE
+    span = Span(times["--from"], times["--to"], session)
+    done = export(history, out, span, cast("Format", style), force=force)
+    files = cast("dict[str, int]", done["files"])
+    print(json.dumps(done) if as_json else "\n".join(f"{out / name}: {n}" for name, n in files.items()))
+
+
 @models_app.command("list")
 @one_line_errors
 def models_list(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -498,13 +535,17 @@ def models_list(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 @models_app.command("show")
 @one_line_errors
 def models_show(
-    model: Annotated[str, typer.Argument(help="A name that `list` shows, or the YAML that describes a model.")],
+    model: Annotated[
+        str, typer.Argument(help="A name that `list` shows, a participant, or the YAML that describes a model.")
+    ],
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """All that is known of one model, after loading it: file, hash, input and output are as they are said to be."""
-    from daemon.catalogue import format_model, show_model
+    from daemon.catalogue import format_model, show_model, show_person
 
-    found = show_model(model)
+    is_person = re.fullmatch(r"p-[0-9a-f]{8}", model)
+    found = show_person(settings_from(config), model) if is_person else show_model(model)
     print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else format_model(found))
 
 

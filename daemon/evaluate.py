@@ -76,6 +76,63 @@ def evaluate_gallery_command(
     print(json.dumps(figures.as_json(), indent=1) if as_json else format_gallery(figures))
 
 
+@evaluate_app.command("personal")
+@one_line_errors
+def evaluate_personal_command(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV of path, subject, group, order, start_s, end_s, label (and valence, arousal): stills, videos, or "
+            "what OpenFace wrote.",
+            readable=False,
+        ),
+    ],
+    learner: Annotated[
+        list[str] | None, typer.Option(help="`offset`, `head`, `knn`, `random-forest`, `mlp`; default: all of them.")
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="`rolling`: each block of time with all before it. `last`: the last take of each class, as of posed ones."
+        ),
+    ] = "rolling",
+    min_per_class: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Rows that make a class one of a person's; default 10, or 2 where nobody has two such classes."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Also how many samples a head needs, by the method that selects them.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Generic models against personal ones, person by person, learnt earlier and judged later."""
+    from daemon.evaluate_personal import format_personal, measure_personal
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        result = measure_personal(
+            manifest,
+            learner or (),
+            split=split,
+            min_per_class=min_per_class,
+            seed=seed,
+            curves=curves,
+            progress=told,
+        )
+    print(json.dumps(result, indent=1) if as_json else format_personal(result))
+
+
 def measure_expression(
     data: Path,
     models: Sequence[str],

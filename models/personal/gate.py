@@ -1,0 +1,267 @@
+"""The gate: may a personal head serve? Judged strictly later in time than it was trained, against the generic head.
+
+A head passes when everything is better, or not worse, that can be told without knowing the truth (GROUP, section 5;
+PERSONAL, section 4). What was judged is what serves: a head that passed is not trained again on all samples, since
+nobody would have judged that one.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from models.personal.comparison import (
+    Gain,
+    Rows,
+    best_softness,
+    calibration_error,
+    correlation_gain,
+    drawn_blocks,
+    log_loss_gain,
+    restricted,
+    softened,
+)
+from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
+from pipeline.metrics import I64, Bool
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Constants of the gate.
+
+    block_s, n_blocks: the later part has at least so many blocks of so many seconds with a sample in them.
+    later_share: share of the blocks that is the later part, where that is more.
+    gap_s: samples so close before the later part are left out of both, so that no neighbouring frame is on both sides.
+    n_of_class: samples that a class must have in the earlier part to be among those that are compared.
+    level: of the one-sided intervals. n_resamples: of the bootstrap over blocks.
+    n_bins, ece_tolerance: the calibration error, over so many bins, may be larger than the generic one by so much.
+    confident: a generic reading is from this probability on. max_flipped: share of these that may change.
+    n_components, min_silhouette, pooled_share: on so many principal components of the features the silhouette of the
+        classes is at least this, and at least this share of that of many people's faces.
+    """
+
+    block_s: float = 10.0
+    n_blocks: int = 20
+    later_share: float = 0.4
+    gap_s: float = 10.0
+    n_of_class: int = 10
+    level: float = 0.9
+    n_resamples: int = 1000
+    n_bins: int = 5
+    ece_tolerance: float = 0.02
+    confident: float = 0.9
+    max_flipped: float = 0.05
+    n_components: int = 5
+    min_silhouette: float = 0.1
+    pooled_share: float = 0.5
+
+
+DEFAULT_GATE: Final = GateSettings()
+
+_SUM_TOLERANCE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Masks of (n,) samples: what is trained on and what is judged on; `why_not` where time does not suffice."""
+
+    earlier: Bool
+    later: Bool
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What both heads say of the m samples of the later part.
+
+    time_s: (m,). personal, generic, target: (m, 7) probabilities; the target is what the others showed, or a person's
+    word. classes: indices of the classes that are compared, in order.
+    """
+
+    time_s: F64
+    personal: F64
+    generic: F64
+    target: F64
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the verdict rests on.
+
+    log_loss: nats of the soft labels, lower is better, of each head at its best softness (`comparison.best_softness`).
+    Labels of a group are soft, and whatever learns from them becomes as soft: a head that learnt nothing else would have
+    the better log-loss. How soft a head is, is judged by its calibration. correlation: temporal, with the label, mean over the classes.
+    ece_generic, ece_personal: calibration errors.
+    n_confident, n_flipped: confident generic readings, and those of them whose largest class the personal head changes.
+    n_flipped_to_label: those changes that the label agrees with; told, not judged, since the label may be wrong.
+    silhouette, pooled_silhouette: in [-1, 1], of this person's features and of many people's (None: not known).
+    """
+
+    log_loss: Gain
+    softness_generic: float
+    softness_personal: float
+    correlation: Gain
+    ece_generic: float
+    ece_personal: float
+    n_confident: int
+    n_flipped: int
+    n_flipped_to_label: int
+    silhouette: float
+    pooled_silhouette: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a head may serve.
+
+    reasons: why not, in words; none for a head that may. n_trained, n_judged: samples of each part; n_blocks: of the
+    later part. classes: those compared. figures: None where nothing could be judged.
+    """
+
+    reasons: tuple[str, ...]
+    n_trained: int
+    n_judged: int = 0
+    n_blocks: int = 0
+    classes: tuple[str, ...] = ()
+    figures: Figures | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the head may serve."""
+        return not self.reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """Every figure by name."""
+        return {"passed": self.passed, **asdict(self), "reasons": list(self.reasons), "classes": list(self.classes)}
+
+
+def split_in_time(time_s: F64, settings: GateSettings = DEFAULT_GATE) -> Split:
+    """The later part of (n,) ascending times, from a border of blocks on, and the part that ends a gap before it.
+
+    The later part is never more than half of the blocks.
+    """
+    blocks = np.unique(_blocks(time_s, settings))
+    n_later = max(settings.n_blocks, round(settings.later_share * len(blocks)))
+    if 2 * n_later > len(blocks):
+        nothing = np.zeros(len(time_s), dtype=np.bool_)
+        needed = f"{2 * settings.n_blocks} are needed to train on the earlier half and judge on the later"
+        return Split(nothing, nothing, f"samples in {len(blocks)} blocks of {settings.block_s:g} s; {needed}")
+    border_s = float(blocks[-n_later]) * settings.block_s
+    return Split(earlier=time_s < border_s - settings.gap_s, later=time_s >= border_s)
+
+
+def classes_of(label: I64, settings: GateSettings = DEFAULT_GATE) -> tuple[int, ...]:
+    """The classes that a head has seen often enough, from the (n,) labels it is trained on."""
+    counts = np.bincount(label, minlength=N_EMOTIONS)
+    return tuple(int(c) for c in np.flatnonzero(counts >= settings.n_of_class))
+
+
+def judge(
+    judged: Judged,
+    *,
+    n_trained: int,
+    silhouette: float,
+    pooled_silhouette: float | None,
+    seed: int,
+    settings: GateSettings = DEFAULT_GATE,
+) -> Verdict:
+    """The verdict on a head, from what it and the generic head say of the later part.
+
+    Samples with a label outside `classes` are left out of all but the flipped readings.
+
+    n_trained: samples of the earlier part. silhouette: of their features (`comparison.separability`);
+    pooled_silhouette: of many people's faces of the same classes, None where that is not known.
+    """
+    names = tuple(EMOTIONS[c] for c in judged.classes)
+    known = np.isin(judged.target.argmax(axis=1), judged.classes)
+    blocks, block = np.unique(_blocks(judged.time_s[known], settings), return_inverse=True)
+    why_not = _why_not(judged, known, len(blocks), settings)
+    figures = None if why_not else _figures(judged, known, block, silhouette, pooled_silhouette, seed, settings)
+    return Verdict(
+        reasons=_reasons(figures, settings) if figures else (why_not or "",),
+        n_trained=n_trained,
+        n_judged=int(known.sum()),
+        n_blocks=len(blocks),
+        classes=names,
+        figures=figures,
+    )
+
+
+def _figures(
+    judged: Judged,
+    known: Bool,
+    block: I64,
+    silhouette: float,
+    pooled_silhouette: float | None,
+    seed: int,
+    settings: GateSettings,
+) -> Figures:
+    target, generic, personal = (
+        restricted(p[known], judged.classes) for p in (judged.target, judged.generic, judged.personal)
+    )
+    rows = Rows(target, generic, personal, block)
+    of_generic, of_personal = best_softness(target, generic), best_softness(target, personal)
+    soft = Rows(target, softened(generic, of_generic), softened(personal, of_personal), block)
+    drawn = drawn_blocks(rows.n_blocks, n_resamples=settings.n_resamples, seed=seed)
+    top = judged.personal.argmax(axis=1)
+    confident = judged.generic.max(axis=1) >= settings.confident
+    flipped = confident & (top != judged.generic.argmax(axis=1))
+    return Figures(
+        log_loss=log_loss_gain(soft, drawn, level=settings.level),
+        softness_generic=of_generic,
+        softness_personal=of_personal,
+        correlation=correlation_gain(rows, drawn, level=settings.level),
+        ece_generic=calibration_error(target, generic, n_bins=settings.n_bins),
+        ece_personal=calibration_error(target, personal, n_bins=settings.n_bins),
+        n_confident=int(confident.sum()),
+        n_flipped=int(flipped.sum()),
+        n_flipped_to_label=int((flipped & (top == judged.target.argmax(axis=1))).sum()),
+        silhouette=silhouette,
+        pooled_silhouette=pooled_silhouette,
+    )
+
+
+def _blocks(time_s: F64, settings: GateSettings) -> I64:
+    return np.asarray(np.floor(time_s / settings.block_s), dtype=np.int64)
+
+
+def _why_not(judged: Judged, known: Bool, n_blocks: int, settings: GateSettings) -> str | None:
+    """Why nothing can be judged."""
+    for name, p in (("personal", judged.personal), ("generic", judged.generic)):
+        if not np.isfinite(p).all() or (p < 0).any() or (np.abs(p.sum(axis=1) - 1) > _SUM_TOLERANCE).any():
+            return f"the {name} head gives what are no probabilities"
+    if len(judged.classes) < 2:  # noqa: PLR2004 (one class)
+        return f"fewer than two expressions have {settings.n_of_class} samples to learn from"
+    if n_blocks < settings.n_blocks:
+        return f"the later part has {n_blocks} of {settings.n_blocks} blocks of {settings.block_s:g} s to judge on"
+    seen = np.unique(judged.target[known].argmax(axis=1))
+    if len(seen) < 2:  # noqa: PLR2004
+        return f"the later part shows one expression only, {EMOTIONS[int(seen[0])]}"
+    return None
+
+
+def _reasons(figures: Figures, settings: GateSettings) -> tuple[str, ...]:
+    """Every reason against the head, in plain words."""
+    reasons = []
+    loss, moves = figures.log_loss, figures.correlation
+    sure = f"{settings.level:.0%} sure gain"
+    if not loss.low > 0:
+        reasons.append(f"log-loss {loss.personal:.3f} is not better than {loss.generic:.3f} ({sure} {loss.low:+.3f})")
+    if not moves.low > 0:
+        told = f"{moves.personal:.3f} is not better than {moves.generic:.3f} ({sure} {moves.low:+.3f})"
+        reasons.append(f"correlation with the label {told}")
+    if figures.ece_personal > figures.ece_generic + settings.ece_tolerance:
+        told = f"{figures.ece_personal:.3f} is worse than {figures.ece_generic:.3f}"
+        reasons.append(f"calibration error {told} by more than {settings.ece_tolerance:g}")
+    if figures.n_flipped > settings.max_flipped * figures.n_confident:
+        told = f"{figures.n_flipped} of {figures.n_confident} confident generic readings"
+        reasons.append(f"it changes {told}, more than {settings.max_flipped:.0%}")
+    if figures.silhouette < settings.min_silhouette:
+        told = f"silhouette {figures.silhouette:.2f} below {settings.min_silhouette:g}"
+        reasons.append(f"this face differs too little between expressions ({told})")
+    pooled = figures.pooled_silhouette
+    if pooled is not None and figures.silhouette < settings.pooled_share * pooled:
+        told = f"silhouette {figures.silhouette:.2f} below {settings.pooled_share:g} of {pooled:.2f}"
+        reasons.append(f"this face differs much less between expressions than others do ({told})")
+    return tuple(reasons)

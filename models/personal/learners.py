@@ -1,0 +1,305 @@
+"""Who learns from a person's samples: one interface, five kinds, and files of what they learnt.
+
+`fit(samples, seed)` learns and returns the learner, `predict_proba(samples)` gives (n, 7) probabilities with columns in
+`EMOTIONS` order and rows of nan where a sample has nothing that the learner reads, `save(path)` writes a file that
+`load_learner(path, generic)` reads. The same samples and seed give the same learner. What is in the file is numbers with a
+hash over them (`models.personal.heads.write_arrays`); it is checked before anything is made of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ModelError
+from models.personal.dense import DEFAULT_FIT, Examples, FitSettings, fine_tuned
+from models.personal.heads import Arm, Arms, head_of, read_arrays, write_arrays
+from models.personal.samples import Origin, Samples
+from pipeline.emotions import F64, N_EMOTIONS
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+Kind = Literal["knn", "random-forest", "mlp"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""The learners on the interpretable features, in `models.personal.classical`."""
+
+_TINY: Final = 1e-12
+FORMAT: Final = 1
+"""Of the files; another one is refused."""
+
+
+class Learner(Protocol):
+    """Learns one person's expressions."""
+
+    @property
+    def name(self) -> str:
+        """What kind it is, such as `head`."""
+
+    def fit(self, samples: Samples, seed: int = 0) -> Self:
+        """Itself, after learning from at least one sample.
+
+        Raises:
+            ValueError: There is no sample it can learn from.
+        """
+
+    def predict_proba(self, samples: Samples) -> F64:
+        """(n, 7) probabilities.
+
+        Raises:
+            ValueError: It has not learnt yet.
+        """
+
+    def save(self, path: Path) -> None:
+        """Writes what it learnt, atomically.
+
+        Raises:
+            OSError: The disk refuses.
+            ValueError: It has not learnt yet.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Weighting:
+    """What a sample counts.
+
+    group, human: weight of a label by where it comes from: the group's, at most one a second, repeat themselves and may be
+        wrong; a person was asked.
+    balance: each class counts by its number of samples to the power of -balance; 0 as they come, 1 all alike.
+    """
+
+    group: float = 0.3
+    human: float = 1.0
+    balance: float = 1.0
+
+    def of(self, samples: Samples) -> F64:
+        """(n,) confidence x quality x origin, shared out between the classes; the sum is that before sharing."""
+        origin = np.where(samples.origin == Origin.GROUP, self.group, self.human)
+        plain = np.asarray(samples.confidence * samples.quality * origin, dtype=np.float64)
+        # A weight of 0 for all would be no problem to solve.
+        plain = np.maximum(plain, _TINY)
+        of_class = np.bincount(samples.label, weights=plain, minlength=N_EMOTIONS)
+        shared = plain * of_class[samples.label] ** -self.balance
+        return np.asarray(shared * (plain.sum() / shared.sum()))
+
+
+DEFAULT_WEIGHTING: Final = Weighting()
+
+
+def checked(samples: Samples, usable: NDArray[np.bool_] | None = None) -> Samples:
+    """The samples that are usable, in the order of time.
+
+    Raises:
+        ValueError: There is none.
+    """
+    known = samples if usable is None else samples.take(usable)
+    if len(known) == 0:
+        msg = "no sample to learn from; gather some first"
+        raise ValueError(msg)
+    return known.take(np.argsort(known.time_s, kind="stable"))
+
+
+def not_fitted(name: str) -> ValueError:
+    """What is raised where something is asked of a learner that has not learnt."""
+    return ValueError(f"{name}: has not learnt yet; call fit first")
+
+
+class OffsetLearner:
+    """The simplest head: what a face always shows less what the others show (GROUP, section 4.3; algorithm 10).
+
+    b = slow mean of log p_i - log p_others, |b| <= 1.5, and p_i exp(-b), normalised, is the answer. For a label of one
+    class alone, a tenth is shared out between all of them before the logarithm.
+
+    Args:
+        generic: What says p_i.
+        half_life: After so many samples an earlier one counts half.
+        prior: Samples' worth of no offset at all that the mean starts from.
+        largest: Bound of |b|.
+        smoothing: The share of a label that goes to all classes alike.
+    """
+
+    name = "offset"
+
+    def __init__(
+        self,
+        generic: Arms,
+        *,
+        half_life: float = 300.0,
+        prior: float = 20.0,
+        largest: float = 1.5,
+        smoothing: float = 0.1,
+        weighting: Weighting = DEFAULT_WEIGHTING,
+    ) -> None:
+        self._generic = generic
+        self._half_life = half_life
+        self._prior = prior
+        self._largest = largest
+        self._smoothing = smoothing
+        self._weighting = weighting
+        self.offset_: F64 | None = None
+
+    def fit(self, samples: Samples, seed: int = 0) -> Self:  # noqa: ARG002 (nothing is drawn)
+        """See `Learner`."""
+        known = checked(samples)
+        own, others = (
+            np.log((1 - self._smoothing) * p + self._smoothing / N_EMOTIONS)
+            for p in (self._generic.predict_proba(known), known.target)
+        )
+        age = np.arange(len(known))[::-1]
+        weight = self._weighting.of(known) * 0.5 ** (age / self._half_life)
+        mean = (weight[:, None] * (own - others)).sum(axis=0) / (weight.sum() + self._prior)
+        self.offset_ = np.clip(mean, -self._largest, self._largest)
+        return self
+
+    def predict_proba(self, samples: Samples) -> F64:
+        """See `Learner`."""
+        if self.offset_ is None:
+            raise not_fitted(self.name)
+        moved = self._generic.predict_proba(samples) * np.exp(-self.offset_)
+        return np.asarray(moved / moved.sum(axis=1, keepdims=True))
+
+    def save(self, path: Path) -> None:
+        """See `Learner`."""
+        if self.offset_ is None:
+            raise not_fitted(self.name)
+        write_learner(path, self.name, {"offset": self.offset_})
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, generic: Arms, path: Path) -> Self:
+        """The learner that was saved.
+
+        Raises:
+            ModelError: It was not one of these.
+        """
+        offset = arrays.get("offset")
+        if (
+            offset is None
+            or offset.shape != (N_EMOTIONS,)
+            or not np.isfinite(np.asarray(offset, dtype=np.float64)).all()
+        ):
+            msg = f"{path} holds no offset of {N_EMOTIONS} finite numbers; take another version"
+            raise ModelError(msg)
+        learner = cls(generic)
+        learner.offset_ = np.asarray(offset, dtype=np.float64)
+        return learner
+
+
+class HeadLearner:
+    """Both arms' dense heads, fine-tuned from the generic ones (TRANSFER, section 3.3; GROUP, section 5).
+
+    Args:
+        generic: What it starts from.
+        settings: How each head is fitted.
+        early_stopping: The last share of the time of the samples, on which fitting is watched, where these are enough.
+        n_watched: Samples of at least two classes that are enough; with fewer, all are learnt from.
+        gap_s: Before the watched part so much time is left out: neighbouring seconds show the same.
+    """
+
+    name = "head"
+
+    def __init__(
+        self,
+        generic: Arms,
+        *,
+        settings: FitSettings = DEFAULT_FIT,
+        weighting: Weighting = DEFAULT_WEIGHTING,
+        early_stopping: float = 0.2,
+        n_watched: int = 20,
+        gap_s: float = 10.0,
+    ) -> None:
+        self._generic = generic
+        self._settings = settings
+        self._weighting = weighting
+        self._early_stopping = early_stopping
+        self._n_watched = n_watched
+        self._gap_s = gap_s
+        self.arms_: Arms | None = None
+
+    def fit(self, samples: Samples, seed: int = 0) -> Self:  # noqa: ARG002 (nothing is drawn)
+        """See `Learner`."""
+        known = checked(samples)
+        learnt, watched = self._parts(known)
+        free = np.bincount(learnt.label, minlength=N_EMOTIONS) > 0
+        weight = self._weighting.of(learnt)
+        later = None if watched is None else self._weighting.of(watched)
+
+        def tuned(arm: Arm, column: str) -> Arm:
+            here = np.isfinite(getattr(learnt, column)).all(axis=1)
+            if not here.any():
+                return arm
+            held_out = None
+            if watched is not None and later is not None:
+                there = np.isfinite(getattr(watched, column)).all(axis=1)
+                if there.any():
+                    held_out = Examples(getattr(watched, column)[there], watched.target[there], later[there])
+            examples = Examples(getattr(learnt, column)[here], learnt.target[here], weight[here])
+            return fine_tuned(arm, examples, free=free, held_out=held_out, settings=self._settings)
+
+        self.arms_ = Arms(tuned(self._generic.pixel, "pixel"), tuned(self._generic.landmark, "landmark"))
+        return self
+
+    def predict_proba(self, samples: Samples) -> F64:
+        """See `Learner`."""
+        if self.arms_ is None:
+            raise not_fitted(self.name)
+        return self.arms_.predict_proba(samples)
+
+    def save(self, path: Path) -> None:
+        """See `Learner`."""
+        if self.arms_ is None:
+            raise not_fitted(self.name)
+        arms = self.arms_
+        write_learner(path, self.name, arms.pixel.head.arrays("pixel.") | arms.landmark.head.arrays("landmark."))
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, generic: Arms, path: Path) -> Self:
+        """The learner that was saved; temperatures are those of the generic models.
+
+        Raises:
+            ModelError: It was not one of these, or one of models with other embeddings.
+        """
+        heads = []
+        for arm, prefix in ((generic.pixel, "pixel."), (generic.landmark, "landmark.")):
+            head = head_of(arrays, prefix, path)
+            if head.w1.shape[1] != arm.head.w1.shape[1]:
+                msg = f"{path} is a head for other models than these; take another version"
+                raise ModelError(msg)
+            heads.append(Arm(head, arm.temperature, arm.pool_temperature))
+        learner = cls(generic)
+        learner.arms_ = Arms(*heads)
+        return learner
+
+    def _parts(self, samples: Samples) -> tuple[Samples, Samples | None]:
+        """What is learnt from, and what fitting is watched on, later by a gap."""
+        begin, end = samples.time_s[0], samples.time_s[-1]
+        cut = end - self._early_stopping * (end - begin)
+        watched = samples.take(samples.time_s > cut)
+        learnt = samples.take(samples.time_s <= cut - self._gap_s)
+        classes = set(watched.label.tolist())
+        # What is watched must not know a class that what is learnt from does not.
+        if len(watched) < self._n_watched or len(classes) < 2 or not classes <= set(learnt.label.tolist()):  # noqa: PLR2004
+            return samples, None
+        return learnt, watched
+
+
+def write_learner(path: Path, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes what a learner learnt."""
+    write_arrays(path, {"learner": np.array(name), "format": np.array(FORMAT), **arrays})
+
+
+def learner_arrays(path: Path) -> tuple[str, Arrays]:
+    """The kind of a saved learner and its arrays.
+
+    Raises:
+        ModelError: It is missing, damaged, or no learner.
+    """
+    arrays = read_arrays(path)
+    if "learner" not in arrays or "format" not in arrays:
+        msg = f"{path} is no personal head; take another version"
+        raise ModelError(msg)
+    if arrays["format"].tolist() != FORMAT:
+        msg = f"{path} is of format {arrays['format'].tolist()}, expected {FORMAT}: it was made by another version of attuned"
+        raise ModelError(msg)
+    return str(arrays["learner"]), arrays
