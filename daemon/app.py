@@ -28,7 +28,8 @@ from daemon.broker import PROTOCOL, embedded_broker
 from daemon.consent import Answers, ConsentGate
 from daemon.errors import FailedError, UnusableInputError
 from daemon.http import make_app, serve
-from daemon.inference import FaceReader
+from daemon.inference import FaceReader, Watch
+from daemon.page.live import LivePage
 from daemon.seats import GalleryFollower, GallerySeating, RoomSeating, Seating
 from daemon.secret import node_secret
 from daemon.session import Observer, Session, SessionInfo, Sink
@@ -201,14 +202,17 @@ def make_metrics(settings: Settings, models: ExpressionModels, registry: Collect
     )
 
 
-def make_reader(settings: Settings, models: ExpressionModels, observe: Observer) -> FaceReader:
-    """A reader with its threads."""
+def make_reader(
+    settings: Settings, models: ExpressionModels, observe: Observer, watch: Watch = lambda *_: None
+) -> FaceReader:
+    """A reader with its threads; `watch` is shown where the points of faces are."""
     return FaceReader(
         open_tracker=MediaPipeFaceTracker,
         pixel=models.pixel,
         landmark=models.landmark,
         workers=settings.analysis.workers,
         observe=observe.stage,
+        watch=watch,
     )
 
 
@@ -279,6 +283,7 @@ class Node:
             stack.enter_context(locked(folder))
             self._secret = node_secret(folder)
             self._models = models_of(settings)
+            self._page = LivePage()
             registry = CollectorRegistry()
             self._metrics = make_metrics(settings, self._models, registry)
             host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
@@ -296,7 +301,8 @@ class Node:
                     max_age_s=settings.outbox.max_age_s,
                 )
             )
-            self._reader = await stack.enter_async_context(make_reader(settings, self._models, self._metrics))
+            reader = make_reader(settings, self._models, self._metrics, self._page.watch)
+            self._reader = await stack.enter_async_context(reader)
             topics = Topics(settings.node, mqtt.root)
             self._mqtt = MqttSink(
                 host=mqtt.host,
@@ -322,12 +328,15 @@ class Node:
             app = make_app(
                 registry,
                 self._missing,
-                routes=[*api.routes(), *self._whip.routes()],
+                routes=[*api.routes(), *self._whip.routes(), *self._page.routes()],
+                free=self._page.free,
                 asyncapi=asyncapi_yaml(topics, broker=f"{mqtt.host}:{port}"),
                 token=token,
                 is_open=settings.http.host in LOOPBACK,
             )
             await stack.enter_async_context(serve(app, settings.http.host, settings.http.port))
+            # Before the server ends, which waits for all who still listen.
+            stack.callback(self._page.close)
             self.ready = Ready(f"{mqtt.host}:{port}", f"http://{host}:{settings.http.port}", topics)
             self._stack = stack.pop_all()
         return self
@@ -411,7 +420,7 @@ class Node:
                 info=info,
                 source=source,
                 reader=self._reader,
-                sinks=(self._mqtt, self._metrics, *plan.sinks),
+                sinks=(self._mqtt, self._metrics, self._page, *plan.sinks),
                 observe=self._metrics,
                 consent=ConsentGate("required" if self._answers.is_full else plan.consent, self._answers.take(plan.id)),
                 paced=True,

@@ -2,7 +2,7 @@
 
 import errno
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -25,6 +25,7 @@ def make_app(
     missing: Callable[[], list[str]],
     *,
     routes: Sequence[web.RouteDef] = (),
+    free: Collection[str] = (),
     asyncapi: str | None = None,
     token: str | None = None,
     is_open: bool = True,
@@ -35,6 +36,7 @@ def make_app(
         registry: Whose metrics are shown.
         missing: What the process still waits for before it is ready; [] when it is.
         routes: Further ones.
+        free: Paths for which no token is asked, because what is there holds nothing of anybody.
         asyncapi: The document of what this node publishes; None: that of any node.
         token: Is asked for as a bearer token by the API; None: nobody is asked.
         is_open: Whether metrics are for everybody who can reach the server.
@@ -69,12 +71,13 @@ def make_app(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         # The WHIP endpoint asks for the token itself: browsers ask it beforehand, without one, whether they may.
-        free = request.path in HEALTH or (is_open and request.path == "/metrics") or request.path.startswith("/whip/")
+        whip = request.path.startswith("/whip/")
+        is_free = whip or request.path in (*HEALTH, *free) or (is_open and request.path == "/metrics")
         if token is None and request.path not in HEALTH and not _is_here(request):
             # A page of somebody else's may have given its own name our address.
             msg = f"{request.host} is not this machine's name for itself; ask for 127.0.0.1, or set http.token"
             return web.json_response({"error": msg}, status=421)
-        if token is None or free or bears(request, token):
+        if token is None or is_free or bears(request, token):
             return await handler(request)
         headers = {"WWW-Authenticate": "Bearer"}
         return web.json_response({"error": "send Authorization: Bearer and http.token"}, status=401, headers=headers)

@@ -25,6 +25,8 @@ from pipeline.types import U8, Crop, Expressions, FaceReading, Tile
 T = TypeVar("T")
 A = TypeVar("A")
 
+Watch = Callable[[str, float, Sequence[str], F32], None]
+"""Is shown a session, a time, participants and their (n, 468, 3) meshes, in the same order."""
 Found = tuple[U8, F32, float]
 """Crop for the pixel model, mesh and quality of a face."""
 MAX_TRACKERS = 64
@@ -40,6 +42,7 @@ class FaceReader:
         landmark: The model that reads meshes.
         workers: Threads that find faces.
         observe: Is told what each stage of a frame took, in seconds: `faces`, `pixel`, `landmark`.
+        watch: Is shown the meshes of every frame, on the event loop; keeps none of them.
     """
 
     def __init__(
@@ -50,11 +53,13 @@ class FaceReader:
         landmark: LandmarkModel,
         workers: int,
         observe: Callable[[str, float], None],
+        watch: Watch = lambda *_: None,
     ) -> None:
         self._open_tracker = open_tracker
         self._pixel = pixel
         self._landmark = landmark
         self._observe = observe
+        self._watch = watch
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="faces")
         self._trackers: dict[str, dict[str, FaceTracker]] = {}
 
@@ -81,6 +86,7 @@ class FaceReader:
         if not seen:
             return [], small
         crops, meshes = np.stack([crop for _, crop, _, _ in seen]), np.stack([mesh for _, _, mesh, _ in seen])
+        self._watch(session, time_s, [tile.participant for tile, _, _, _ in seen], meshes)
         pixel, landmark = await self._together(
             lambda: self._timed("pixel", self._pixel.predict, crops),
             lambda: self._timed("landmark", self._landmark.predict, meshes),

@@ -104,6 +104,7 @@ async def run_demo(settings: Settings, seconds: int) -> None:
             console.print(
                 f"broker   mosquitto_sub -h {host} -p {port} -v -t '{node.ready.topics.root}/#'", highlight=False
             )
+            console.print(f"page     {node.ready.http}/", highlight=False)
             console.print(f"metrics  {node.ready.http}/metrics", highlight=False)
             console.print(f"topics   {node.ready.topics.group_emotion('demo')}", highlight=False)
             console.print(f"         {node.ready.topics.participant_emotion('demo', '<id>')}", highlight=False)

@@ -1,0 +1,1 @@
+"""The live page at `/`: what is read of a call while it goes on, in a browser."""
