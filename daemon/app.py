@@ -35,6 +35,8 @@ from daemon.secret import node_secret
 from daemon.session import Observer, Session, SessionInfo, Sink
 from daemon.sessions import Entry, Plan, Sessions
 from daemon.sinks.broker_link import tls_context
+from daemon.sinks.history import FILE as HISTORY_FILE
+from daemon.sinks.history import History
 from daemon.sinks.home_assistant import HomeAssistant
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.mqtt import MqttSink
@@ -301,6 +303,11 @@ class Node:
                     max_age_s=settings.outbox.max_age_s,
                 )
             )
+            self._kept: tuple[Sink, ...] = ()
+            if settings.history.enabled:
+                path, bounds = folder / HISTORY_FILE, settings.history
+                history = History(path, days=bounds.days, max_bytes=bounds.max_mb * 2**20)
+                self._kept = (await stack.enter_async_context(history),)
             reader = make_reader(settings, self._models, self._metrics, self._page.watch)
             self._reader = await stack.enter_async_context(reader)
             topics = Topics(settings.node, mqtt.root)
@@ -420,7 +427,7 @@ class Node:
                 info=info,
                 source=source,
                 reader=self._reader,
-                sinks=(self._mqtt, self._metrics, self._page, *plan.sinks),
+                sinks=(self._mqtt, self._metrics, self._page, *self._kept, *plan.sinks),
                 observe=self._metrics,
                 consent=ConsentGate("required" if self._answers.is_full else plan.consent, self._answers.take(plan.id)),
                 paced=True,

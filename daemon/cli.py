@@ -490,7 +490,8 @@ def simulate(
 def export_history(
     out: Annotated[Path, typer.Argument(help="A folder that is empty or not there yet.")],
     start: Annotated[
-        str | None, typer.Option("--from", help="UTC from which on, such as 2026-01-31T12:00:00Z; default: all there is.")
+        str | None,
+        typer.Option("--from", help="UTC from which on, such as 2026-01-31T12:00:00Z; default: all there is."),
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="UTC before which; default: until now.")] = None,
     style: Annotated[str, typer.Option("--format", help="`csv`, `parquet` or `emotionml`.")] = "parquet",

@@ -9,6 +9,7 @@ for package in "$@"; do
         mosquitto) command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing $package" ;;
         janus) command -v janus >/dev/null || missing="$missing $package" ;;
         chromium) command -v chromium >/dev/null || missing="$missing $package" ;;
+        prometheus) command -v promtool >/dev/null && command -v prometheus >/dev/null || missing="$missing $package" ;;
         iproute2) command -v ip >/dev/null || [ -x /usr/sbin/ip ] || missing="$missing $package" ;;
         gstreamer-rtsp-server)
             # Its bindings belong to the system's Python, whichever runs attuned.

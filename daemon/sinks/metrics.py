@@ -15,6 +15,8 @@ from pipeline.types import CallSecond, Event, GroupType
 
 DROP_REASONS = ("slow", "late", "undecoded", "out_of_order", "small_face")
 PUBLISH_RESULTS = ("sent", "dropped", "discarded")
+PERSONAL_RESULTS = ("promoted", "rejected", "rolled_back", "failed")
+"""`failed`: the training itself broke; `rejected`: the gate did not let the head through."""
 STAGES = ("gallery", "faces", "pixel", "landmark")
 COMPONENTS = ("mqtt", "rtsp", "whep", "whip", "janus")
 GROUP_MINIMUM = 3
@@ -87,7 +89,7 @@ class Metrics:
             (self._stage, STAGES),
             (self._published, PUBLISH_RESULTS),
             (self._reconnects, COMPONENTS),
-            (self._personal, ("promoted", "rejected", "rolled_back")),
+            (self._personal, PERSONAL_RESULTS),
         ):
             for value in values:
                 family.labels(value)
@@ -128,6 +130,10 @@ class Metrics:
     def reconnect(self, component: str) -> None:
         """A connection was lost."""
         self._reconnects.labels(component).inc()
+
+    def personal_model(self, result: str) -> None:
+        """A training ended, or a head was taken back: one of `PERSONAL_RESULTS`."""
+        self._personal.labels(result).inc()
 
     async def second(self, info: SessionInfo, second: CallSecond) -> None:
         """Participants of the session, and its group where it is large enough."""
