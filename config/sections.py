@@ -162,6 +162,17 @@ class OutboxSection(Section):
     """Readings that are kept; the oldest are discarded and counted beyond this."""
 
 
+class HistorySection(Section):
+    """What was read, kept on disk to be looked up; readings of people, so nothing is kept unless it is switched on."""
+
+    enabled: bool = False
+    """Whether seconds, group and events are kept in the state folder, for `attuned export`."""
+    days: float = Field(30.0, gt=0, le=3650)
+    """What was written longer ago is erased."""
+    max_mb: int = Field(1024, ge=4, le=1_000_000)
+    """The oldest is erased beyond this."""
+
+
 class HomeAssistantSection(Section):
     """A device in Home Assistant, by its MQTT discovery."""
 

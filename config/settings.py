@@ -32,6 +32,7 @@ from config.errors import ConfigError
 from config.sections import (
     AnalysisSection,
     GallerySection,
+    HistorySection,
     HomeAssistantSection,
     HttpSection,
     LimitsSection,
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     labels: LabelsSection = LabelsSection()
     mqtt: MqttSection = MqttSection()
     outbox: OutboxSection = OutboxSection()
+    history: HistorySection = HistorySection()
     home_assistant: HomeAssistantSection = HomeAssistantSection()
     http: HttpSection = HttpSection()
     source: SourceSection = SourceSection()

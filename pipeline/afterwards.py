@@ -49,8 +49,11 @@ class Afterwards:
 
     @property
     def unengaged(self) -> frozenset[str]:
-        """Who does not go along with the group, as known now."""
-        return frozenset(m.participant for m in self.engagement.members if m.state == "unengaged")
+        """Who is left out of the group because it does not move them, as known now; nobody where too few would be left."""
+        members = self.engagement.members
+        apart = frozenset(m.participant for m in members if m.state == "unengaged")
+        least = max(2, self._settings.engagement.kept_share * len(members))
+        return apart if len(members) - len(apart) >= least else frozenset()
 
     def knows(self, participant: str) -> bool:
         """Whether somebody is in the call, or has left it not long ago."""
@@ -65,10 +68,10 @@ class Afterwards:
         """
         return self._settle(self._cleaner.add(second, distributions))
 
-    def finish(self) -> list[Event]:
-        """What was still waiting when the call is over."""
-        _, events = self._settle(self._cleaner.finish())
-        return events + self._scopes.finish(self._counted())
+    def finish(self) -> tuple[list[SettledSecond], list[Event]]:
+        """The seconds and events that were still waiting when the call is over."""
+        settled, events = self._settle(self._cleaner.finish())
+        return settled, events + self._scopes.finish(self._counted())
 
     def _settle(self, cleaned: list[CleanSecond]) -> tuple[list[SettledSecond], list[Event]]:
         settled, events = [], []

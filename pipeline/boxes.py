@@ -44,6 +44,11 @@ def hull_of(boxes: Sequence[Box]) -> Box:
     return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
 
 
+def in_line(boxes: Sequence[Box]) -> bool:
+    """Whether boxes stand in one row or in one column."""
+    return any(max(box[side] for box in boxes) < min(box[side + 2] for box in boxes) for side in (0, 1))
+
+
 def disjoint(boxes: Sequence[Box]) -> bool:
     """Whether no two boxes overlap by more than a dark bar at the side of one may have been cut too wide."""
     x0, y0, x1, y1 = np.array(boxes, dtype=np.int64).T

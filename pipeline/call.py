@@ -93,9 +93,16 @@ class Call:
         return [self._second(second, readings) for second, readings in self._seconds.advance(now_s)]
 
     def finish(self, end_s: float) -> tuple[list[CallSecond], tuple[Event, ...]]:
-        """The seconds that were still open, and the events that were still waiting for more to come."""
+        """The seconds that were still open, and the events that were still waiting for more to come.
+
+        The last of these seconds has with it what settles only because the call is over; where no second was open,
+        that is lost with nobody to tell it to.
+        """
         seconds = [self._second(second, readings) for second, readings in self._seconds.finish(end_s)]
-        return seconds, tuple(self._afterwards.finish())
+        settled, events = self._afterwards.finish()
+        if seconds:
+            seconds[-1] = replace(seconds[-1], settled=(*seconds[-1].settled, *settled))
+        return seconds, tuple(events)
 
     def _second(self, second: int, arms: tuple[SecondReading, ...]) -> CallSecond:
         """Closes one second."""

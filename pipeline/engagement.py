@@ -39,6 +39,8 @@ class EngagementSettings:
     every_s: seconds between two comparisons; large_every_s: of the pairs in groups of more than `large` members.
     engaged_p: p-value below which a member is engaged.
     unengaged_p, unengaged_hold_s: above it for so long a member is unengaged. Between the two nothing changes.
+    kept_share: share of the members, and at least two, who must be left in the group for the unengaged to be left out of
+        it: with fewer there is no group that anybody could be apart from.
     memory_s: a member who was away for no longer keeps what was known; as long nothing may be known before a state
         becomes unknown again.
     recent_s, recent_p: the type is judged by so many of the latest seconds. They hold too few changes for 5 %: members
@@ -62,7 +64,8 @@ class EngagementSettings:
     large_every_s: int = 15
     engaged_p: float = 0.03
     unengaged_p: float = 0.15
-    unengaged_hold_s: int = 15
+    unengaged_hold_s: int = 40
+    kept_share: float = 0.5
     memory_s: int = 60
     recent_s: int = 90
     recent_p: float = 0.2

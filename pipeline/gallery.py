@@ -165,7 +165,7 @@ def _search(lines: Lines, settings: GallerySettings) -> tuple[Wall, Search] | No
         wall = search.best()
         if wall is None or not _believed(wall):
             continue
-        worth = wall.score * (1.0 if page.is_flat else SLOPED)
+        worth = wall.score / _scale(wall) * (1.0 if page.is_flat else SLOPED)
         options.append((worth, wall, search))
         if worth >= PLAIN_WALL:
             break

@@ -32,9 +32,9 @@ class LabelSettings:
     least_others: int = 3
     least_share: float = 0.6
     alike: float = 0.45
-    confidence: float = 0.6
+    confidence: float = 0.55
     window_s: int = 45
-    held_share: float = 0.35
+    held_share: float = 0.1
     least_s: int = 15
 
 

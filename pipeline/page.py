@@ -67,6 +67,8 @@ FIT_MIN: Final = 40
 FIT_TURNS: Final = 6
 """in so many turns, or until it changes by less than a level:"""
 PLANE_STEADY: Final = 0.5
+LEVEL: Final = np.diag([0.0, 0.1, 0.1])
+"""Where the pixels tell nothing of a slope, as along x in one column, there is none."""
 EXACT: Final = 3
 """A plane is better than one colour where a tenth more pixels are as near as this."""
 
@@ -183,7 +185,7 @@ class _Samples:
             if near.sum() < FIT_MIN:
                 return pages
             own, pixels = self._design[near], self._pixels[near]
-            grown = np.linalg.solve(own.T @ own + 1e-3 * np.eye(3), own.T @ pixels).T
+            grown = np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels).T
             if np.abs(grown[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
                 return pages
             settled = np.abs(grown - plane).max() < PLANE_STEADY

@@ -26,6 +26,8 @@ SIDE_GONE: Final = 0.6
 """is gone where this share of them is no longer page: of a row that gets shorter only one gutter vanishes."""
 CELL_POINTS: Final = 7
 """A tile is looked at in so many rows and columns."""
+EMPTIED: Final = 0.3
+"""So much more of a tile is page than before, or all of it: another tile stands there, or none."""
 LINE_POINTS: Final = 6
 """And at so many points of each line across it, to see whether a new gutter goes through it."""
 LINE_LEVELS: Final = 12
@@ -117,7 +119,7 @@ class Probe:
         return not (
             self._main_cut(image)
             or self._is_covered(image, self._page)
-            or (self._emptiness(image) & ~self._empty).any()
+            or (self._emptiness(image) - self._empty >= EMPTIED).any()
             or self._is_cut(image)
         )
 
@@ -159,12 +161,14 @@ class Probe:
             return np.ones(len(places), dtype=np.bool_)
         return ~_off(self._page, image, places, accents=False)
 
-    def _emptiness(self, image: U8) -> NDArray[np.bool_]:
-        """Which tiles are nothing but page."""
+    def _emptiness(self, image: U8) -> F64:
+        """Share of page of each tile; all page counts twice."""
         if self._page is None:
-            return np.zeros(0, dtype=np.bool_)
-        off = _off(self._page, image, self._cells, accents=False)
-        return np.asarray(~off.reshape(-1, CELL_POINTS**2).any(axis=1))
+            return np.zeros(0)
+        off = _off(self._page, image, self._cells, accents=False, levels=LINE_LEVELS)
+        shares = 1 - off.reshape(-1, CELL_POINTS**2).mean(axis=1)
+        empty = ~_off(self._page, image, self._cells, accents=False).reshape(-1, CELL_POINTS**2).any(axis=1)
+        return np.asarray(shares + empty)
 
     def _crossed(self, image: U8) -> F64:
         """Share of page of lines across the tiles, from side to side and from top to bottom."""

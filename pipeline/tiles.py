@@ -10,7 +10,20 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.boxes import SLACK, area, covered, disjoint, hull_of, line_of, part_of, places, runs, shares, usual
+from pipeline.boxes import (
+    SLACK,
+    area,
+    covered,
+    disjoint,
+    hull_of,
+    in_line,
+    line_of,
+    part_of,
+    places,
+    runs,
+    shares,
+    usual,
+)
 from pipeline.page import BAR_MAX, Bools, PageMask, Span, within
 from pipeline.types import Box
 
@@ -53,12 +66,16 @@ REGULAR: Final = 1.2
 """Tiles that are all equal are no accident."""
 REGULAR_STRIP: Final = 1.1
 """The same beside a big region."""
+UNEVEN_STRIP: Final = 0.85
+"""Beside a big region tiles of several sizes stand in one row or column, or this is no strip."""
 MISSED: Final = 0.3
 """Clear tiles that an explanation leaves out count so much against it."""
 CLEARLY: Final = 0.01
 """An explanation is better than another from this difference in score on."""
 INSIDE_CELL: Final = 0.9
 """What lies in a cell by this share is part of its tile."""
+BORDER_PX: Final = 4
+"""So far inside of a tile's edge is at least a part of the border around who speaks."""
 CENTRED: Final = 0.12
 """Twice the way from the middle of a cell to that of a narrower tile is at most this share of the cell's width."""
 PAGE_BESIDE: Final = 0.95
@@ -71,6 +88,10 @@ SCATTERED: Final = 0.6
 """How far a big region that is cut into pieces counts as evident: slides are."""
 MOSTLY: Final = 0.6
 """A piece that takes so much of a big region is what it shows."""
+NEXT_LINE: Final = 0.04
+"""Lines of a shared page are no further apart than this share of the picture's height."""
+OBVIOUS: Final = 0.9
+"""A tile with edges so clear needs no place to be told by."""
 GROUPS_MAX: Final = 8
 """So many sizes of tiles are tried, the largest total area first."""
 
@@ -155,7 +176,9 @@ class Search:
         best: Wall | None = None
         for group in self._groups():
             for wall in self._walls(group):
-                if (best is None or wall.score > best.score + CLEARLY) and disjoint(wall.tiles):
+                # A grid in place of a big region needs to be no more than better: it explains what the region shows.
+                least = -1.0 if best is None else best.score + (CLEARLY if wall.main or not best.main else 0)
+                if wall.score > least and disjoint(wall.tiles):
                     best = wall
         return best
 
@@ -187,7 +210,9 @@ class Search:
             else:
                 inside, outside = (inner, y0 + inset_y, inner + 1, y1 - inset_y), (outer, y0, outer + 1, y1)
             full = 1 - float(self.mask.share(inside, axis)[0])
-            sides.append(full * float(self.mask.share(outside, axis, wide=True)[0]))
+            step = float(self.mask.profile(inside, axis)[0]) - float(self.mask.profile(outside, axis)[0])
+            # A page that changes slowly is no nearer to its colour outside of what seems to be an edge.
+            sides.append(min(1.0, max(0.0, step)) * full * float(self.mask.share(outside, axis, wide=True)[0]))
         self._known[box] = sum(sides) / len(sides) if sides else 0.5
         return self._known[box]
 
@@ -203,10 +228,13 @@ class Search:
         regular = regular and len(tiles) > 1
         clear = sum(area(box) * (self._expected(box) if regular else self.evidence(box)) for box in tiles)
         if main:
-            clear += area(main) * (self.evidence(main) if whole_main else SCATTERED)
+            # A shared page with lines of the gallery's colour is cut into pieces, but its outline is clear.
+            clear += area(main) * max(self.evidence(main), 0.0 if whole_main else SCATTERED)
         form = LONELY if len(boxes) == 1 else 1.0
         if regular:
             form = REGULAR if main is None else REGULAR_STRIP
+        elif main and not in_line(tiles):
+            form = UNEVEN_STRIP
         cover = float(min(1.0, total / (height * width)) ** COVER)
         missed = int((shares(self._sound, boxes) < 0.5).sum())  # noqa: PLR2004
         form *= 1 - MISSED * missed / (len(boxes) + missed)
@@ -338,15 +366,31 @@ class Search:
         if len(left) > 1 and area(main) < area(hull_of(grid)) and self._is_strip(left):
             # Nobody shares a row of equal pictures: the row is the strip, and the grid is on the page that is shared.
             return None
+        if len(left) > 1 and any(self._same(main, box, side) for box in grid for side in (0, 1)):
+            # As high or as wide as a tile, and in pieces: a row or column of the grid.
+            return None
         mostly = any(area(box) >= MOSTLY * area(main) for box in left)
-        score = self._score(grid, main, whole_main=len(left) == 1, regular=regular)
-        return Wall(tuple(grid), main, score, len(left) == 1, mostly, regular)
+        walls = []
+        to_the_edge = self._to_the_edge(main)
+        for whole in dict.fromkeys((main, to_the_edge if _apart(to_the_edge, grid) else main)):
+            one = len(left) == 1 and whole == main
+            score = self._score(grid, whole, whole_main=one, regular=regular)
+            walls.append(Wall(tuple(grid), whole, score, one, mostly, regular))
+        return max(walls, key=lambda wall: wall.score)
+
+    def _to_the_edge(self, main: Box) -> Box:
+        """A big region with what shows right above and below it where tool bars are: lines of a shared page."""
+        near = NEXT_LINE * self.mask.size[0]
+        for box in sorted(self._leaves, key=lambda box: abs(box[1] + box[3] - main[1] - main[3])):
+            gap = max(box[1] - main[3], main[1] - box[3])
+            if self._is_bar(box) and main[0] <= box[0] and box[2] <= main[2] and 0 <= gap <= near:
+                main = hull_of([main, box])
+        return main
 
     def _is_strip(self, boxes: list[Box]) -> bool:
         """Whether boxes are clear tiles of one size in one row or column."""
         equal = all(self._same(box, boxes[0], side) for box in boxes for side in (0, 1))
-        aligned = any(max(b[side] for b in boxes) < min(b[side + 2] for b in boxes) for side in (0, 1))
-        return equal and aligned and all(box in self._sound for box in boxes)
+        return equal and in_line(boxes) and all(box in self._sound for box in boxes)
 
     def _left_over(self, grid: list[Box]) -> list[Box]:
         """What shows beside a grid: not tool bars, nor names below tiles, nor specks between them."""
@@ -415,11 +459,18 @@ class Search:
         box = hull_of(inside or [cell])
         slack = max(3, self._settings.size_tolerance * (cell[3] - cell[1]))
         level = all(abs(box[i] - cell[i]) <= slack for i in (1, 3))
+        # The border around who speaks is page: within it the edges are as clear.
+        x0, y0, x1, y1 = box
+        evidence = max(
+            self.evidence(box), self.evidence((x0 + BORDER_PX, y0 + BORDER_PX, x1 - BORDER_PX, y1 - BORDER_PX))
+        )
         # Where the tile is the only one of its column, the place of its cell is a guess.
-        centred = abs(box[0] + box[2] - cell[0] - cell[2]) <= CENTRED * (cell[2] - cell[0])
+        centred = abs(x0 + x1 - cell[0] - cell[2]) <= CENTRED * (cell[2] - cell[0])
+        guess = all(abs(other[0] - cell[0]) > CENTRED * (cell[2] - cell[0]) for other in self._sound)
+        told = evidence >= EVIDENT if centred else guess and evidence >= OBVIOUS
         upright = box[2] - box[0] >= self._settings.aspect_min * (box[3] - box[1])
         beside = self._page_area(cell) - self._page_area(box) >= PAGE_BESIDE * (area(cell) - area(box))
-        return box if level and centred and upright and beside and self.evidence(box) >= EVIDENT else cell
+        return box if level and told and upright and beside else cell
 
     def _pitch(self, anchors: list[Box], axis: int, side: int) -> float | None:
         """Distance from one tile to the next in x (axis 0) or y (axis 1); None where no two are neighbours."""

@@ -92,6 +92,12 @@ class Bank:
         """Takes of the face as it is."""
         return self.under(AS_IS)
 
+    @cached_property
+    def looks(self) -> F64:
+        """(f, 14) logits of both arms for each picture as it is: faces that lie near look alike to the models."""
+        arms = (self.pixel, self.landmark)
+        return np.concatenate([arm.head.logits(arm.embeddings[:, 0]) for arm in arms], axis=1).astype(np.float64)
+
     def under(self, condition: str) -> Index:
         """Takes under a condition."""
         return np.flatnonzero(np.array(self.takes) == condition)

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemon.simulate.measure import STEPS, Counts
+from daemon.simulate.measure import FIXED, STEPS, Counts
+from daemon.simulate.timeline import KINDS
 from daemon.simulate.world import TYPES
 from pipeline.emotions import F64
 
@@ -47,6 +48,20 @@ def difference(a: int, b: int) -> Figure:
 def saved(a: int, b: int) -> Figure:
     """What part of column a is not in column b."""
     return lambda sums: 1 - _ratio(sums[..., b], sums[..., a])
+
+
+def against_best(sums: F64) -> F64:
+    """Errors of the best of the weights that never change, less those of adaptive ones, as a share of all.
+
+    The best is found on these very errors: no fixed weight chosen beforehand does as well.
+    """
+    return _ratio(sums[..., 1:-1].min(axis=-1) - sums[..., 0], sums[..., -1])
+
+
+def best_weight(sums: F64) -> F64:
+    """The weight of the landmark arm that, never changed, leaves the fewest errors; the smallest of several."""
+    weights: F64 = np.asarray(FIXED, dtype=np.float64)[sums[..., 1:-1].argmin(axis=-1)]
+    return weights
 
 
 def f1(sums: F64) -> F64:
@@ -106,6 +121,11 @@ CHECKS: Final[Mapping[str, Check]] = {
     "adaptive_gain_faint": Check("adaptive_faint", difference(1, 0), (-1,), *_BETTER),
     "adaptive_gain_ordinary": Check("adaptive_ordinary", difference(1, 0)),
     "adaptive_gain_exaggerated": Check("adaptive_exaggerated", difference(1, 0), (-1,), *_NOT_SURELY_WORSE),
+    **{f"adaptive_against_best_fixed_{kind}": Check(f"weights_{kind}", against_best) for kind in KINDS},
+    **{f"best_fixed_weight_{kind}": Check(f"weights_{kind}", best_weight) for kind in KINDS},
+    "unengaged_found_in_phases": Check("unengaged_found_in_phases", share()),
+    "engaged_excluded_in_phases": Check("engaged_excluded_in_phases", share()),
+    "faint_engaged_excluded_in_phases": Check("faint_engaged_excluded_in_phases", share()),
     "unengaged_found": Check("unengaged_found", share(), (-1,), *at_least(0.85)),
     "engaged_excluded": Check("engaged_excluded", share(), (-1,), *at_most(0.05)),
     "faint_engaged_excluded": Check("faint_engaged_excluded", share(), (-1,), *at_most(0.05)),

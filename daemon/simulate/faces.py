@@ -1,5 +1,7 @@
 """What a simulated member shows: which faces of the bank, frame by frame, and what both arms read of them."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -140,10 +142,17 @@ def _own_faces(kind: int, params: Params, bank: Bank, rng: np.random.Generator) 
             nearest = there[np.abs(there - level).argmin()]
             cell = of_emotion if emotion == NEUTRAL else of_emotion & (levels == nearest)
             rows = [row for row in np.flatnonzero(cell).tolist() if row not in chosen]
+            if chosen:
+                rows.sort(key=_apart_from(bank, chosen[0]))
+                rows = rows[: math.ceil(params.members.faces_among * len(rows))]
             if rows:
                 chosen.append(rows[int(rng.integers(len(rows)))])
         own.append(chosen)
     return own
+
+
+def _apart_from(bank: Bank, face: int) -> Callable[[int], float]:
+    return lambda row: float(np.linalg.norm(bank.looks[row] - bank.looks[face]))
 
 
 def _episodes(member: Member, end_s: float) -> tuple[list[Episode], list[int]]:

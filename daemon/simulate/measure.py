@@ -26,8 +26,8 @@ STEPS: Final = ("raw", "mean", "adaptive", "cleaned", "all")
 KNOWN_AFTER_S: Final = 180
 """Engagement is judged from then on; so long is the window of algorithm 8."""
 SETTLED_AFTER_S: Final = 60
-END_S: Final = 5
-"""The last seconds of a call are left out of every step: they end before it is known what in them was noise."""
+FIXED: Final = tuple(k / 20 for k in range(21))
+"""Weights of the landmark arm that never change, with which adaptive ones are compared."""
 TOGETHER_S: Final = 2
 EPISODE_S: Final = 15
 """A polarised stretch of at least so long can be found: half of what is left of it after `REACTION_S`."""
@@ -47,6 +47,7 @@ def measure_seed(params: Params, bank: Bank, seed: int) -> Counts:
     counts |= _types("type_settled", world, engine["all"].type, _unsettled(world))
     counts |= _events(world, engine["all"])
     counts |= _polarised(world, engine["all"])
+    counts |= {f"{name}_in_phases": of for name, of in _engagement(world, engine["all"]).items()}
     # Every seed of one kind in turn, so that kinds weigh the same.
     steady_type = ENGAGED_TYPES[seed % len(ENGAGED_TYPES)]
     steady = make_world(params, bank, seed, Plan(types=(steady_type,), unengaged=1 + seed % 2), stream=1)
@@ -109,9 +110,8 @@ def _ablation(world: World, engine: Mapping[str, Observed]) -> dict[str, tuple[f
         "cleaned": engine["adaptive"].denoised,
         "all": engine["all"].denoised,
     }
-    settled = np.arange(world.n_seconds) < world.n_seconds - END_S
-    judged = (world.felt != NOBODY) & (raw != NOBODY) & settled
-    judged_group = (world.group != NOBODY) & (raw_group != NOBODY) & settled
+    judged = (world.felt != NOBODY) & (raw != NOBODY)
+    judged_group = (world.group != NOBODY) & (raw_group != NOBODY)
     counts = {"members": _wrong(members, world.felt, judged), "group": _wrong(group, world.group, judged_group)}
     floor, floor_group = floor_tops(world)
     counts["members_floor"] = _wrong({"floor": floor}, world.felt, judged)
@@ -134,7 +134,16 @@ def _adaptive(world: World, fixed: Observed, adaptive: Observed) -> dict[str, tu
         own = np.array([member.kind == kind for member in world.timeline.members])
         answers = {"fixed": fixed.top, "adaptive": adaptive.top}
         counts[f"adaptive_{name}"] = _wrong(answers, world.felt, judged & own[:, None])
+        steady = {str(w): _with_weight(fixed, w) for w in FIXED}
+        counts[f"weights_{name}"] = _wrong({"adaptive": adaptive.top} | steady, world.felt, judged & own[:, None])
     return counts
+
+
+def _with_weight(said: Observed, weight: float) -> Classes:
+    """(n, S) top classes with one weight of the landmark arm for everybody, all the time."""
+    both = (1 - weight) * said.pixel + weight * said.landmark
+    fused = np.where(np.isnan(both), said.pixel, both)
+    return np.where(np.isnan(fused).any(axis=2), NOBODY, np.nan_to_num(fused).argmax(axis=2)).astype(np.int8)
 
 
 def _unsettled(world: World) -> Bool:

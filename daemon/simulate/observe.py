@@ -25,6 +25,7 @@ class Observed:
     """What was published of a call of n members and S seconds; `NOBODY` where there is no answer.
 
     top: (n, S) of the readings as they go out; settled: (n, S) once what was noise in them is known.
+    pixel, landmark: (n, S, 7) what the arms said, NaN where nothing.
     group: (S,) largest emotion of the group as it goes out; online: the same without its weak frequencies, as known
         then; denoised: of the settled series of the whole call, as recordings are analysed.
     state: (n, S) `ENGAGED`, `UNENGAGED` or `UNKNOWN`. p_value: (n, S), nan where none.
@@ -33,6 +34,8 @@ class Observed:
 
     top: Classes
     settled: Classes
+    pixel: F64
+    landmark: F64
     group: Classes
     online: Classes
     denoised: Classes
@@ -69,6 +72,7 @@ class _Tables:
         self._rows = {participant: i for i, participant in enumerate(world.participants)}
         self._top, self._settled, self._state, self._label = (np.full((n, s), NOBODY, np.int8) for _ in range(4))
         self._group, self._online, self._type = (np.full(s, NOBODY, np.int8) for _ in range(3))
+        self._pixel, self._landmark = (np.full((n, s, N_EMOTIONS), np.nan) for _ in range(2))
         self._series = np.full((s, N_EMOTIONS), np.nan)
         self._polarised = np.zeros(s, dtype=np.bool_)
         self._p_value = np.full((n, s), np.nan)
@@ -78,8 +82,12 @@ class _Tables:
         """One second, as it goes out."""
         self.events += one.events
         for reading in one.readings:
+            row = self._rows[reading.participant]
             if reading.probabilities is not None:
-                self._top[self._rows[reading.participant], one.second] = reading.probabilities.argmax()
+                self._top[row, one.second] = reading.probabilities.argmax()
+                self._pixel[row, one.second] = reading.arms.pixel
+            if reading.arms.landmark is not None:
+                self._landmark[row, one.second] = reading.arms.landmark
         for later in one.settled:
             self._take_settled(later)
         if one.group.probabilities is not None:
@@ -116,6 +124,8 @@ class _Tables:
         return Observed(
             top=self._top,
             settled=self._settled,
+            pixel=self._pixel,
+            landmark=self._landmark,
             group=self._group,
             online=self._online,
             denoised=denoised,

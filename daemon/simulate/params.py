@@ -145,6 +145,7 @@ class MembersSection(Section):
     expressivity: Expressivity
     intensity: Intensity
     faces_per_emotion: Annotated[int, Field(ge=1, le=20)]
+    faces_among: Annotated[float, Field(gt=0, le=1)]
     style_nats: Strength
     resting: RestingSection
     unengaged_share: Share

@@ -16,7 +16,7 @@ ADAPTIVE: Final = replace(
 )
 """No p-value is above 1: nobody is ever unengaged, and everybody counts. What is settled of it is the step after it."""
 
-MEAN: Final = replace(ADAPTIVE, fusion=replace(DEFAULT_FUSION, gain=0.0))
+MEAN: Final = replace(ADAPTIVE, fusion=replace(DEFAULT_FUSION, gain=0.0, rest=0.5))
 """Weights that never leave 0.5."""
 
 STEP_SETTINGS: Final[Mapping[str, CallSettings]] = MappingProxyType({"mean": MEAN, "adaptive": ADAPTIVE, "all": ALL})

@@ -5,7 +5,7 @@ from builders import p
 from pipeline.afterwards import Afterwards, AfterwardsSettings
 from pipeline.emotions import F64
 from pipeline.engagement import EngagementSettings
-from pipeline.types import Event, SettledSecond
+from pipeline.types import Event, GroupEngagement, MemberEngagement, SettledSecond
 
 HAPPY, SAD = p(happiness=0.9), p(sadness=0.9)
 
@@ -32,7 +32,7 @@ def test_a_twitch_is_told_and_changes_nothing() -> None:
     after = Afterwards()
     twitch = [HAPPY] * 9 + [SAD] + [HAPPY] * 9
     settled, events = play(after, {"a": twitch, "b": [HAPPY] * 19})
-    events += after.finish()
+    events += after.finish()[1]
     assert [(event.kind, event.participants, event.time_s) for event in events] == [("dismissed", ("a",), 9.0)]
     assert [second.second for second in settled] == list(range(16))
     assert all(second.group is not None and second.group[4] == 0.0 for second in settled)
@@ -43,7 +43,7 @@ def test_what_still_waits_is_told_at_the_end() -> None:
     after = Afterwards()
     _, events = play(after, {"a": [HAPPY] * 9 + [SAD] * 4, "b": [HAPPY] * 13})
     assert events == []
-    [change] = after.finish()
+    _, [change] = after.finish()
     assert (change.kind, change.participants, change.time_s, change.data["scope"]) == (
         "change",
         ("a",),
@@ -91,6 +91,31 @@ def test_who_is_gone_for_long_is_forgotten() -> None:
                 present["a"] = SAD
             _, events = after.add(second, present)
             assert events == []
-        assert [event.kind for event in after.finish()] == kinds
+        assert [event.kind for event in after.finish()[1]] == kinds
         assert after.knows("a")
         assert not after.knows("c")
+
+
+def test_nobody_is_left_out_where_too_few_would_be_left() -> None:
+    """Of four one or two may be left out, of three only one: two must be left, and half of them."""
+    after = Afterwards()
+    for n, apart, left_out in (
+        (4, "a", "a"),
+        (4, "ab", "ab"),
+        (4, "abc", ""),
+        (3, "a", "a"),
+        (3, "ab", ""),
+        (2, "a", ""),
+    ):
+        members = [MemberEngagement(who, "unengaged" if who in apart else "engaged") for who in "abcd"[:n]]
+        after.engagement = GroupEngagement(tuple(members))
+        assert after.unengaged == set(left_out)
+
+
+def test_what_is_not_settled_yet_is_so_at_the_end() -> None:
+    """The last three seconds wait for what follows; nothing does."""
+    after = Afterwards()
+    settled, _ = play(after, {"a": [HAPPY] * 9, "b": [HAPPY] * 9})
+    rest, _ = after.finish()
+    assert [one.second for one in settled + rest] == list(range(9))
+    assert [one.second for one in rest] == [6, 7, 8]

@@ -194,3 +194,12 @@ def test_the_group_says_what_it_is() -> None:
     assert [member.state for member in last.engagement.members] == ["unknown"] * 4
     assert [event.kind for second in seconds for event in second.events if event.kind == "polarised"] == ["polarised"]
     assert [known.second for second in seconds for known in second.settled] == list(range(len(seconds) - 3))
+
+
+def test_every_second_is_settled_when_the_call_is_over() -> None:
+    """Those that still waited come with the last one; with no second open there is none to carry them."""
+    call = Call()
+    closed = play(call, 9, {"a": [HAPPY] * 9, "b": [HAPPY] * 9})
+    last, _ = call.finish(9.0)
+    assert [one.second for second in closed + last for one in second.settled] == list(range(9))
+    assert call.finish(9.0)[0] == []

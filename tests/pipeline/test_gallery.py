@@ -20,7 +20,8 @@ from pipeline.gallery import (
     iou,
     same_layout,
 )
-from pipeline.page import Lines, find_pages
+from pipeline.page import Lines, PageMask, find_pages
+from pipeline.tiles import Search, Wall
 from pipeline.types import U8, Box, FaceBoxes
 
 BOXES_2X2 = grid(2, 2)
@@ -260,6 +261,110 @@ def test_a_page_may_change_its_colour_slowly() -> None:
     assert close(find_tiles(image), boxes)
 
 
+def test_the_corners_of_a_page_that_changes_slowly_are_no_tiles() -> None:
+    """Beside one large tile on a page that becomes lighter downwards: there is no step at their edges."""
+    image = np.zeros((540, 960, 3), np.uint8)
+    image[:] = np.linspace((11, 19, 37), (23, 40, 70), 540).round()[:, None]
+    image[498:] = (11, 19, 37)
+    image[8:490, 52:908] = (34, 51, 84)
+    image[134:366, 364:596] = (0, 120, 105)
+    assert close(find_tiles(image), [(52, 8, 908, 490)])
+
+
+def test_a_page_seen_in_one_column_changes_its_colour_slowly() -> None:
+    """Beside a screen from edge to edge little is seen of it: above, below and between the tiles of the strip."""
+    tiles = [(1040, 59 + 137 * i, 1280, 194 + 137 * i) for i in range(4)]
+    image = wall((720, 1280), tiles)
+    page = np.ones((720, 1280), bool)
+    for x0, y0, x1, y1 in [*tiles, (0, 8, 1036, 656)]:
+        page[y0:y1, x0:x1] = False
+    ramp = np.linspace((62, 13, 62), (37, 8, 46), 720)
+    image[page] = np.broadcast_to(ramp[:, None], image.shape)[page]
+    assert close(find_tiles(slide(image, (0, 8, 1036, 656))), tiles)
+
+
+def test_a_shared_page_with_lines_like_the_gallerys_page_is_one_screen() -> None:
+    """Its photographs stand on white, the gallery on grey, and a line of that grey cuts off the head of the page."""
+    tiles = [(24 + 175 * i, 24, 175 + 175 * i, 109) for i in range(4)]
+    photographs = [(247 + 289 * i, y, 454 + 289 * i, y + 155) for y in (230, 450) for i in range(3)]
+    image = wall((720, 1280), tiles, page=244)
+    image[155:694, 207:1071] = 255
+    image[155:182, 207:1071] = 222
+    image[182:189, 207:1071] = 246
+    for x0, y0, x1, y1 in photographs:
+        image[y0:y1, x0:x1] = np.random.default_rng(x0 + y0).integers(40, 200, (y1 - y0, x1 - x0, 3))
+        image[y1 + 10 : y1 + 20, x0 : x0 + 80 : 2] = 60
+    assert close(find_tiles(image), tiles)
+
+
+def test_the_last_lines_of_a_shared_page_are_no_tool_bar() -> None:
+    """Lines of letters on the gallery's own page go on where tool bars are."""
+    tiles = [(676, 41 + 108 * i, 850, 139 + 108 * i) for i in range(4)]
+    image = wall((480, 854), tiles, page=244)
+    rng = np.random.default_rng(1)
+    for y in range(44, 452, 14):
+        letters = rng.random((8, 220)) < 0.5
+        image[y : y + 8, 4:664][np.repeat(letters, 3, axis=1)] = 20
+    assert close(find_tiles(image), tiles)
+
+
+def test_several_sizes_in_rows_are_no_strip() -> None:
+    """A grid on a page that goes from light to dark reaches to the edge of the picture for one colour of it."""
+    boxes = [(53 + 294 * i, 1 + 166 * j, 345 + 294 * i, 165 + 166 * j) for j in range(3) for i in range(4)]
+    boxes += [(200 + 294 * i, 499, 492 + 294 * i, 663) for i in range(3)]
+    image = wall((720, 1280), boxes)
+    page = np.ones((720, 1280), bool)
+    for x0, y0, x1, y1 in boxes:
+        page[y0:y1, x0:x1] = False
+    ramp = np.linspace((62, 13, 62), (37, 8, 46), 720)
+    image[page] = np.broadcast_to(ramp[:, None], image.shape)[page]
+    assert close(find_tiles(image), boxes)
+
+
+def test_tiles_of_several_sizes_beside_a_big_region_are_doubted_unless_in_line() -> None:
+    """All edges are clear and the rest is page: the share of the picture to the power of 0.15, times 0.85 for columns.
+
+    But for one pixel in twenty of the noise, which looks like a piece of the border around who speaks.
+    """
+    rows, main = [(8 + 168 * i, 168 + 168 * i) for i in range(3)], (8, 8, 652, 504)
+    column = [(660, top, width, bottom) for (top, bottom), width in zip(rows, (860, 910, 860), strict=True)]
+    columns = [box for top, bottom in rows for box in ((660, top, 860, bottom), (868, top, 1118, bottom))]
+    for tiles, width, form in ((column, 918, 1.0), (columns, 1126, 0.85)):
+        lines = Lines(wall((512, width), [*tiles, main]))
+        search = Search(PageMask(lines, find_pages(lines)[0]), DEFAULT_GALLERY)
+        shown = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in [*tiles, main])
+        score = search.score_again(Wall(tuple(tiles), main, 0.0))
+        assert score == pytest.approx(form * (shown / (512 * width)) ** 0.15, rel=0.06)
+
+
+def test_a_row_of_dark_tiles_is_no_big_region() -> None:
+    """Of three in the upper row two show little but a face before the dark and one is an upright phone."""
+    tiles = [(289, 83, 564, 237), (570, 83, 845, 237), (8, 243, 283, 397), (289, 243, 564, 397), (570, 243, 845, 397)]
+    image = wall((480, 854), [(87, 83, 203, 237), *tiles[2:]])
+    for x0, x1 in ((300, 470), (640, 845)):
+        image[83:237, x0:x1] = np.random.default_rng(x0).integers(60, 180, (154, x1 - x0, 3))
+    assert close(find_tiles(image), [(87, 83, 203, 237), *tiles])
+
+
+def test_an_upright_phone_that_speaks_has_a_narrow_tile() -> None:
+    """The border around it lies on its picture, not beside it."""
+    boxes = grid(3, 2)
+    x0, y0, x1, y1 = boxes[4] = (boxes[4][0] + 50, boxes[4][1], boxes[4][2] - 50, boxes[4][3])
+    image = wall((204, 512), boxes)
+    inside = image[y0 + 5 : y1 - 5, x0 + 5 : x1 - 5].copy()
+    image[y0:y1, x0:x1] = (140, 175, 240)
+    image[y0, x0:x1] = image[y1 - 1, x0:x1] = image[y0:y1, x0] = image[y0:y1, x1 - 1] = 90
+    image[y0 + 5 : y1 - 5, x0 + 5 : x1 - 5] = inside
+    assert close(find_tiles(image), boxes)
+
+
+def test_an_upright_phone_at_the_end_of_a_strip_has_a_narrow_tile() -> None:
+    """Tiles follow each other without gaps: the first does not stand in the middle of its place."""
+    tiles = [(300, 20, 360, 110), *[(368 + 168 * i, 20, 528 + 168 * i, 110) for i in range(3)]]
+    image = slide(wall((600, 1100), tiles), (200, 130, 900, 580))
+    assert close(find_tiles(image), tiles)
+
+
 def test_names_below_tiles_are_no_tiles() -> None:
     """A line of text under each tile, and one between the tiles, change nothing."""
     boxes = [(8 + c * 208, 8 + r * 150, 208 + c * 208, 120 + r * 150) for r in range(3) for c in range(3)]
@@ -365,6 +470,15 @@ def test_endless_motion_settles_on_about_the_same() -> None:
     settled = [layout.settled for layout in run(GallerySplitter(), still, *moving)]
     assert settled.index(True, 1) >= 8
     assert not any(settled[1:8])
+
+
+def test_a_tile_that_shrinks_on_its_own_place_is_seen_at_once() -> None:
+    """One large tile becomes a small one above a screen, both where it was: half of its place is page now."""
+    large, small, screen = (52, 8, 908, 490), (386, 8, 573, 113), (230, 150, 730, 480)
+    before, after = wall((540, 960), [large]), slide(wall((540, 960), [small]), screen)
+    layouts = run(GallerySplitter(), before, before, after, after, after)
+    assert [(len(layout.tiles), layout.settled) for layout in layouts[2:]] == [(1, False), (1, True), (1, True)]
+    assert close(layouts[-1].tiles, [small])
 
 
 def test_somebody_who_joins_or_leaves_is_seen_at_once() -> None:
