@@ -9,6 +9,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -512,11 +513,16 @@ def certificates(tmp_path: Path) -> Path:
         openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.crt", "-extfile", f"{name}.ext")
     for file in folder.iterdir():
         file.chmod(0o644)
-    for parent in (folder, *folder.parents):
-        if parent.name.startswith("pytest"):
-            parent.chmod(0o755)
-    tmp_path.chmod(0o755)
+    open_to_brokers(folder)
     return folder
+
+
+def open_to_brokers(folder: Path) -> None:
+    """Mosquitto is somebody else once it has started as root: the way to its files must be open."""
+    for place in (folder, *folder.parents):
+        if place == Path(tempfile.gettempdir()):
+            break
+        place.chmod(0o755)
 
 
 def context(certificates: Path, *, ours: bool = True, ca: bool = True, verify_host: bool = True) -> ssl.SSLContext:
@@ -584,8 +590,7 @@ def test_a_user_with_a_password(mosquitto, tmp_path) -> None:  # noqa: ANN001
         pytest.skip("mosquitto_passwd is not installed; apt-get install mosquitto")
     users = tmp_path / "users"
     subprocess.run([program, "-b", "-c", users, "anna", "secret"], check=True, capture_output=True)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    open_to_brokers(tmp_path)
     users.chmod(0o644)
     broker = mosquitto(f"{CLOSED}\npassword_file {users}")
 
