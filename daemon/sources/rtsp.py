@@ -43,6 +43,8 @@ GALLERY = "gallery"
 SLICE_S = 2.0
 """A thread that waits for packets looks up so often. Shorter would be quicker to cancel, but whoever looks up in the
 middle of a packet sent over TCP loses its place in the stream."""
+REOPENING_S = (0.0, 0.2, 0.5, 1.0)
+"""Pauses before each try to open a stream anew that was open a moment ago."""
 AUTH_MAX_BYTES = 127
 """FFmpeg cuts off user and password beyond this."""
 ANSWER_MAX_BYTES = 1 << 16
@@ -433,11 +435,17 @@ class _Reading:
 
     def _has_others(self) -> bool:
         """Whether there is something to hear, or anything else but a video."""
-        try:
-            with self._open("audio+data+subtitle") as container:
-                return len(container.streams) > 0
-        except FFmpegError:
-            return False
+        for pause_s in REOPENING_S:
+            # The server may still be taking down what was opened before.
+            self._stopped.wait(pause_s)
+            try:
+                with self._open("audio+data+subtitle") as container:
+                    return len(container.streams) > 0
+            except HTTPServerError:
+                continue
+            except FFmpegError:
+                return False
+        return False
 
 
 def _said(error: FFmpegError | OSError) -> str:
