@@ -346,6 +346,8 @@ class PersonalSection(Section):
     """Limits of the process that trains."""
     cpu_s: int = Field(120, ge=1)
     wall_s: float = Field(300.0, gt=0)
+    erase_on_denial: bool = True
+    """Whether who denies consent is erased at once; else what was gathered before stays until it is too old."""
     busy_p95_s: float = Field(0.5, gt=0)
     """Nothing is trained while readings are later than this after their second, at the 95th percentile."""
     busy_load: float = Field(1.5, gt=0)

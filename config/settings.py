@@ -41,6 +41,7 @@ from config.sections import (
     ModelsSection,
     MqttSection,
     OutboxSection,
+    PersonalSection,
     SessionSection,
     SourceSection,
     WebRtcSection,
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     polarisation: PolarisationSection = PolarisationSection()
     engagement: EngagementSection = EngagementSection()
     labels: LabelsSection = LabelsSection()
+    personal: PersonalSection = PersonalSection()
     mqtt: MqttSection = MqttSection()
     outbox: OutboxSection = OutboxSection()
     history: HistorySection = HistorySection()

@@ -1,10 +1,14 @@
 """`attuned analyze`: recordings → tables and a report, as fast as the machine can."""
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -20,10 +24,14 @@ from daemon.app import (
 )
 from daemon.consent import ConsentGate
 from daemon.errors import FailedError, UnusableInputError
+from daemon.inference import FaceReader
+from daemon.personal_session import PersonalSession
+from daemon.personal_setup import make_personal, sheet_of
 from daemon.report.drawn import NAMES
 from daemon.report.page import write_report
 from daemon.report.pictures import remove_pictures
-from daemon.session import Session
+from daemon.session import Session, SessionInfo
+from daemon.sinks.metrics import Metrics
 from daemon.sinks.tables import TablesSink
 from daemon.sources.file import FileSource, Recording
 from models.loading import ExpressionModels
@@ -67,10 +75,17 @@ async def analyze(
     seed: str | None,
     on_frame: Callable[[float], None],
     annotations: Annotations | None = None,
+    personal: bool = False,
+    labels: Annotations | None = None,
 ) -> dict[str, Any]:
     """Writes the outputs of one recording into an empty folder and returns the summary.
 
     Whatever ends it early, what was read is kept, and the summary says that it is partial.
+
+    Args (the less obvious):
+        personal: Whether heads are trained on the way; they and the samples are gone at the end. The second that sets a
+            training off waits for it, so that the head reads from a second on that does not depend on the machine.
+        labels: Corrections, each given when its second closes.
 
     Raises:
         FailedError: The disk does not take it.
@@ -86,7 +101,11 @@ async def analyze(
         tables = TablesSink(folder, metadata={"attuned.version": attuned_version(), "attuned.purpose": purpose})
         session = None
         try:
-            async with make_reader(settings, models, metrics) as reader, source:
+            async with (
+                make_reader(settings, models, metrics) as reader,
+                source,
+                _personal(settings, models, metrics, info, reader, labels, wanted=personal) as learning,
+            ):
                 session = make_session(
                     settings,
                     info=info,
@@ -96,12 +115,15 @@ async def analyze(
                     observe=metrics,
                     consent=ConsentGate("declared"),
                     paced=False,
+                    personal=learning,
                 )
                 await session.run(on_frame)
         finally:
             tables.close()
             if session is not None:
                 summary = _summary(settings, models, session=session, source=source, tables=tables)
+                if personal:
+                    summary["settings"] |= settings.model_dump(mode="json", include={"personal"})
                 _write_json(folder / "summary.json", summary)
                 try:
                     unfit = _report(folder, annotations)
@@ -115,6 +137,40 @@ async def analyze(
     if unfit is not None:
         raise unfit
     return summary
+
+
+@asynccontextmanager
+async def _personal(
+    settings: Settings,
+    models: ExpressionModels,
+    metrics: Metrics,
+    info: SessionInfo,
+    reader: FaceReader,
+    labels: Annotations | None,
+    *,
+    wanted: bool,
+) -> AsyncIterator[PersonalSession | None]:
+    """What learns during the analysis, where it is wanted."""
+    if not wanted:
+        yield None
+        return
+    with TemporaryDirectory(prefix="attuned-") as folder:
+        async with make_personal(settings, models, Path(folder) / "personal", metrics, waits=True) as owner:
+            # No task group: it would wrap what ends the analysis. If this fails, the session hears of it and ends.
+            training = asyncio.ensure_future(owner.run())
+            reader.personalise(info.id)
+            try:
+                async with PersonalSession(
+                    owner,
+                    info=info,
+                    is_stable=lambda _: False,
+                    set_head=partial(reader.set_head, info.id),
+                    sheet={} if labels is None else sheet_of(labels),
+                ) as session:
+                    yield session
+            finally:
+                training.cancel()
+                await asyncio.wait([training])
 
 
 def _report(folder: Path, annotations: Annotations | None) -> UnusableInputError | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from secrets import token_hex
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 
 from config.sections import ADDRESS, SESSION_NAME, Consent, Purpose, Section, SourceSection, check_purpose
+from daemon.corrections import Correction
 from daemon.errors import SourceError
 from daemon.sessions import Entry, Plan, RefusedError, Sessions
 from daemon.sources.urls import kind_of
@@ -52,18 +54,28 @@ class SessionsApi:
         source: How sources are reached. Its credentials are for the sessions of the configuration: whoever may ask for a
             session names the server that would get them.
         answer: Notes what a participant of a session said about being read.
+        label: Takes a correction in, and says how many seconds it labels; raises ValueError. None: there is no such route.
+        forget: Erases what is kept of a participant; whether there was anything. None: as above.
     """
 
     def __init__(
-        self, sessions: Sessions, *, source: SourceSection, answer: Callable[[str, str, bool], Awaitable[None]]
+        self,
+        sessions: Sessions,
+        *,
+        source: SourceSection,
+        answer: Callable[[str, str, bool], Awaitable[None]],
+        label: Callable[[str, str, Correction], Awaitable[int]] | None = None,
+        forget: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         self._sessions = sessions
         self._source = source
         self._answer = answer
+        self._label = label
+        self._forget = forget
 
     def routes(self) -> list[web.RouteDef]:
         """To be added to the daemon's application."""
-        return [
+        routes = [
             web.get(ROOT, _told(self._list)),
             web.post(ROOT, _told(self._begin)),
             web.get(ROOT + "/{id}", _told(self._show)),
@@ -71,6 +83,12 @@ class SessionsApi:
             web.get(ROOT + "/{id}/participants", _told(self._participants)),
             web.put(ROOT + "/{id}/participants/{participant}/consent", _told(self._consent)),
         ]
+        person = ROOT + "/{id}/participants/{participant}"
+        if self._label is not None:
+            routes.append(web.post(f"{person}/labels", _told(partial(self._correct, self._label))))
+        if self._forget is not None:
+            routes.append(web.delete(f"{person}/data", _told(partial(self._erase, self._forget))))
+        return routes
 
     async def _list(self, _: web.Request) -> web.Response:
         return web.json_response({"sessions": [entry.told() for entry in self._sessions.entries.values()]})
@@ -115,6 +133,27 @@ class SessionsApi:
             raise BadRequestError(msg, status=404)
         await self._answer(entry.plan.id, participant, state == "granted")
         return web.json_response({"id": participant, "consent": state})
+
+    async def _correct(
+        self, take: Callable[[str, str, Correction], Awaitable[int]], request: web.Request
+    ) -> web.Response:
+        entry, participant = self._entry(request), request.match_info["participant"]
+        fields = await _json(request)
+        try:
+            n = await take(entry.plan.id, participant, Correction.of(fields))
+        except ValueError as error:
+            raise BadRequestError(str(error)) from error
+        return web.json_response({"id": participant, "seconds": n})
+
+    async def _erase(self, forget: Callable[[str], Awaitable[bool]], request: web.Request) -> web.Response:
+        """Also of a session that is over, and of somebody who has left it: what is kept is kept by person."""
+        self._entry(request)
+        participant = request.match_info["participant"]
+        try:
+            erased = await forget(participant)
+        except ValueError as error:
+            raise BadRequestError(str(error)) from error
+        return web.json_response({"id": participant, "erased": erased})
 
     def _entry(self, request: web.Request) -> Entry:
         name = request.match_info["id"]

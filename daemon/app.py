@@ -5,7 +5,7 @@ import fcntl
 import os
 import signal
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,13 +26,17 @@ from daemon.api import SessionsApi
 from daemon.asyncapi import asyncapi_yaml
 from daemon.broker import PROTOCOL, embedded_broker
 from daemon.consent import Answers, ConsentGate
+from daemon.corrections import Correction
 from daemon.errors import FailedError, UnusableInputError
 from daemon.http import make_app, serve
 from daemon.inference import FaceReader, Watch
 from daemon.page.live import LivePage
+from daemon.personal import Personalisation
+from daemon.personal_session import PersonalSession
+from daemon.personal_setup import make_personal
 from daemon.seats import GalleryFollower, GallerySeating, RoomSeating, Seating
 from daemon.secret import node_secret
-from daemon.session import Observer, Session, SessionInfo, Sink
+from daemon.session import Observer, Personal, Session, SessionInfo, Sink
 from daemon.sessions import Entry, Plan, Sessions
 from daemon.sinks.broker_link import tls_context
 from daemon.sinks.history import FILE as HISTORY_FILE
@@ -47,8 +51,10 @@ from daemon.sources.opening import connection_to, ice_settings, open_recording
 from daemon.sources.source import Source
 from daemon.sources.urls import Kind, kind_of
 from daemon.sources.whip import WhipConnection, WhipEndpoint
+from models.errors import ModelError
 from models.faces import MediaPipeFaceSpotter, MediaPipeFaceTracker
 from models.loading import ExpressionModels, load_models
+from models.personal.people import People
 from pipeline.afterwards import AfterwardsSettings
 from pipeline.call import CallSettings
 from pipeline.changes import ChangeSettings
@@ -154,6 +160,7 @@ def make_session(
     observe: Observer,
     consent: ConsentGate,
     paced: bool,
+    personal: Personal | None = None,
 ) -> Session:
     """A session with these settings."""
     seating: Seating = RoomSeating()
@@ -169,6 +176,7 @@ def make_session(
         consent=consent,
         call=call_settings(settings),
         paced=paced,
+        personal=personal,
     )
 
 
@@ -303,13 +311,14 @@ class Node:
                     max_age_s=settings.outbox.max_age_s,
                 )
             )
-            self._kept: tuple[Sink, ...] = ()
+            self._history: History | None = None
             if settings.history.enabled:
                 path, bounds = folder / HISTORY_FILE, settings.history
                 history = History(path, days=bounds.days, max_bytes=bounds.max_mb * 2**20)
-                self._kept = (await stack.enter_async_context(history),)
+                self._history = await stack.enter_async_context(history)
             reader = make_reader(settings, self._models, self._metrics, self._page.watch)
             self._reader = await stack.enter_async_context(reader)
+            self._personal = await self._personalisation(stack, folder / "personal")
             topics = Topics(settings.node, mqtt.root)
             self._mqtt = MqttSink(
                 host=mqtt.host,
@@ -318,6 +327,7 @@ class Node:
                 outbox=self._outbox,
                 metrics=self._metrics,
                 on_consent=self._on_consent,
+                on_label=self._on_label_message,
                 username=mqtt.username,
                 password=secret(mqtt.password, mqtt.password_file),
                 tls=make_tls(settings),
@@ -331,7 +341,13 @@ class Node:
             self.sessions = Sessions(self._play, limit=limits.sessions, keep=limits.ended, on_forget=self._mqtt.forget)
             token = secret(settings.http.token, settings.http.token_file)
             self._whip = WhipEndpoint(token=token, limit=limits.sessions, ice=ice_settings(settings.webrtc))
-            api = SessionsApi(self.sessions, source=settings.source, answer=self._on_consent)
+            api = SessionsApi(
+                self.sessions,
+                source=settings.source,
+                answer=self._on_consent,
+                label=self._on_label,
+                forget=self._forget,
+            )
             app = make_app(
                 registry,
                 self._missing,
@@ -375,9 +391,14 @@ class Node:
                 await asyncio.wait([*waits, sending], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
                     wait.cancel()
+                training = None
+                if self._personal is not None:
+                    training = tasks.create_task(self._personal.run(), name="personal training")
                 try:
                     await self.sessions.run(plans, stay=stay, stop=self.stop)
                 finally:
+                    if training is not None:
+                        training.cancel()
                     # Also where a cancellation gets lost on its way through the client, as can happen on Python 3.11.
                     self._mqtt.close()
                 await asyncio.wait([sending], timeout=DRAIN_S)
@@ -422,15 +443,27 @@ class Node:
                 purpose=plan.purpose,
                 minimum=settings.group.minimum,
             )
+            if self._personal is not None:
+                self._reader.personalise(info.id)
+                entry.personal = await stack.enter_async_context(
+                    PersonalSession(
+                        self._personal,
+                        info=info,
+                        is_stable=self._known_again(plan, source),
+                        set_head=partial(self._reader.set_head, info.id),
+                    )
+                )
+            kept = () if self._history is None else (self._history,)
             session = make_session(
                 settings,
                 info=info,
                 source=source,
                 reader=self._reader,
-                sinks=(self._mqtt, self._metrics, self._page, *self._kept, *plan.sinks),
+                sinks=(self._mqtt, self._metrics, self._page, *kept, *plan.sinks),
                 observe=self._metrics,
                 consent=ConsentGate("required" if self._answers.is_full else plan.consent, self._answers.take(plan.id)),
                 paced=True,
+                personal=entry.personal,
             )
             entry.session = session
             log.info("session started", session=plan.id, purpose=plan.purpose)
@@ -459,6 +492,59 @@ class Node:
             log.warning("too many answers to keep: from now on sessions ask everybody")
         if entry is not None and entry.session is not None and runs:
             await entry.session.set_consent(participant, granted=granted)
+            if entry.personal is not None:
+                (entry.personal.allow if granted else entry.personal.deny)(participant)
+        if not granted and self._settings.personal.erase_on_denial:
+            await self._forget(participant)
+
+    async def _personalisation(self, stack: AsyncExitStack, folder: Path) -> Personalisation | None:
+        """Personal heads, where they are wanted and the models have heads."""
+        if not self._settings.personal.enabled:
+            return None
+        try:
+            personal = make_personal(self._settings, self._models, folder, self._metrics)
+        except ModelError as error:
+            log.warning("no personal heads with these models", detail=str(error))
+            return None
+        return await stack.enter_async_context(personal)
+
+    def _known_again(self, plan: Plan, source: Source) -> Callable[[str], bool]:
+        """Whose pseudonym means the same person in the next session: a room's, or a configured one."""
+        tiles = {tile.participant for tile in self._settings.gallery.tiles}
+        configured = tiles | set(plan.participants.values())
+        return lambda participant: source.is_room or participant in configured
+
+    async def _on_label(self, session: str, participant: str, correction: Correction) -> int:
+        """The API's correction, or that of a message."""
+        entry = self.sessions.entries.get(session)
+        if entry is None or entry.personal is None or entry.is_over:
+            msg = f"session {session} does not run, or without personal heads"
+            raise ValueError(msg)
+        return await entry.personal.label(participant, correction)
+
+    async def _on_label_message(self, session: str, participant: str, text: str) -> None:
+        """A `label/set` message."""
+        try:
+            await self._on_label(session, participant, Correction.parse(text))
+        except (ValueError, OSError):
+            # What was sent is not repeated: it might be anything.
+            expected = "an emotion, or JSON with emotion, from and to, of somebody who was read"
+            log.warning("label message refused", session=session, expected=expected)
+
+    async def _forget(self, participant: str) -> bool:
+        """Erases a person.
+
+        Raises:
+            ValueError: That is no pseudonym.
+        """
+        if self._personal is not None:
+            erased = await self._personal.forget(participant)
+        else:
+            # Also what was gathered before it was switched off.
+            people = People(state_folder(self._settings) / "personal")
+            erased = await asyncio.to_thread(people.forget, participant)
+        n_rows = 0 if self._history is None else await self._history.forget(participant)
+        return erased or n_rows > 0
 
     def _missing(self) -> list[str]:
         """What `/readyz` waits for."""

@@ -7,17 +7,35 @@ from typing import Any
 import yaml
 
 from pipeline import wire
+from pipeline.emotions import EMOTIONS
 from pipeline.schemas import PARTICIPANT, schemas
 
 VERSION = "1.0.0"
 """Of the contract. The payloads have their own, in `schema`."""
 NAME = "[A-Za-z0-9_.-]{1,64}"
 
+LABEL: dict[str, Any] = {
+    "oneOf": [
+        {"description": "the last second", "enum": list(EMOTIONS)},
+        {
+            "description": "seconds of the session's readings, both included",
+            "type": "object",
+            "required": ["emotion"],
+            "additionalProperties": False,
+            "properties": {
+                "emotion": {"enum": list(EMOTIONS)},
+                "from": {"type": "integer", "minimum": 0},
+                "to": {"type": "integer", "minimum": 0},
+            },
+        },
+    ]
+}
+
 ABOUT = """\
 What attuned publishes on MQTT, and the little that it listens to.
 
-Payloads are JSON but for availability and consent. `seq` is counted per topic; a gap is a loss, a repetition a
-duplicate. Events are delivered at least once and in order; what waited for the broker says `replayed: true`. Readings
+Payloads are JSON but for availability and consent, and a label may be a bare word. `seq` is counted per topic; a gap
+is a loss, a repetition a duplicate. Events are delivered at least once and in order; what waited for the broker says `replayed: true`. Readings
 are live: QoS 0, dropped while there is no broker unless `outbox.readings` is `keep`; with MQTT 5 they expire.
 
 Retained topics of what is over are taken from the broker when attuned starts again, or when it forgets a session:
@@ -70,6 +88,9 @@ def document(topics: wire.Topics | None = None, *, broker: str = "127.0.0.1:1883
         "consent": _channel(
             named.consent("{session}", "{participant}"), ["consent"], "whether a participant may be read"
         ),
+        "label": _channel(
+            named.label("{session}", "{participant}"), ["label"], "what a participant really expressed; not retained"
+        ),
         "homeAssistant": _channel(
             f"homeassistant/device/attuned_{named.node}/config",
             ["homeAssistant"],
@@ -86,11 +107,13 @@ def document(topics: wire.Topics | None = None, *, broker: str = "127.0.0.1:1883
         "publishEvent": _operation("event", "send", qos=1, retain=False),
         "publishHomeAssistant": _operation("homeAssistant", "send", qos=1, retain=True),
         "receiveConsent": _operation("consent", "receive", qos=1, retain=False),
+        "receiveLabel": _operation("label", "receive", qos=1, retain=False),
     }
     messages = {name: _message(name, {"$ref": f"#/components/schemas/{name}"}) for name in known}
     messages |= {
         "availability": _message("availability", {"enum": ["online", "offline"]}, "text/plain"),
         "consent": _message("consent", {"enum": ["granted", "denied"]}, "text/plain"),
+        "label": _message("label", LABEL),
         "homeAssistant": _message("homeAssistant", {"type": "object", "required": ["device", "origin", "components"]}),
     }
     return {

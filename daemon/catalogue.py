@@ -1,7 +1,8 @@
 """`attuned models`: which expression models and personal heads there are, and what is known of each."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def roll_back(settings: Settings, participant: str) -> dict[str, str]:
 
 
 def forget(settings: Settings, participant: str) -> dict[str, str]:
-    """Erases all that is kept of a participant: samples, pictures, heads.
+    """Erases all that is kept of a participant: samples, pictures, heads, history.
 
     Raises:
         FailedError: Something cannot be erased.
@@ -108,13 +109,15 @@ def forget(settings: Settings, participant: str) -> dict[str, str]:
     """
     with _alone(settings):
         people = _people(settings)
-        _folder_of(people, participant)
+        is_kept = _find(people, participant) is not None
         try:
+            n_rows = _erase_history(settings, participant)
+            if not is_kept and n_rows == 0:
+                _folder_of(people, participant)
             people.forget(participant)
-        except OSError as error:
-            msg = (
-                f"{participant}: not all of it could be erased ({error.strerror}); try again as the owner of the folder"
-            )
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            msg = f"{participant}: not all of it could be erased ({reason}); try again as the owner of the folder"
             raise FailedError(msg) from error
     return {"participant": participant, "state": "forgotten"}
 
@@ -167,11 +170,27 @@ def _people(settings: Settings) -> People:
     return People(state_folder(settings) / "personal")
 
 
-def _folder_of(people: People, participant: str) -> Path:
+def _erase_history(settings: Settings, participant: str) -> int:
+    """Rows of the history in which a participant takes part, which are erased; how many."""
+    from daemon.app import state_folder  # noqa: PLC0415
+    from daemon.sinks.history import FILE, erase_participant, open_history  # noqa: PLC0415
+
+    path = state_folder(settings) / FILE
+    if not path.exists():
+        return 0
+    with closing(open_history(path)) as db:
+        return erase_participant(db, participant)
+
+
+def _find(people: People, participant: str) -> Path | None:
     try:
-        folder = people.find(participant)
+        return people.find(participant)
     except ValueError as error:
         raise UnusableInputError(str(error)) from error
+
+
+def _folder_of(people: People, participant: str) -> Path:
+    folder = _find(people, participant)
     if folder is None:
         msg = f"nothing is kept of {participant}; `attuned models list` shows of whom something is"
         raise UnusableInputError(msg)

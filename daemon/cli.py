@@ -171,14 +171,24 @@ def refuse_same_names(videos: list[str]) -> None:
         raise UnusableInputError(msg)
 
 
-def labels_of(path: Path | None, n_recordings: int = 1) -> "Annotations | None":
+def labels_of(path: Path | None, n_recordings: int = 1, option: str = "--annotations") -> "Annotations | None":
     """What raters filled in, if anything was given."""
     from daemon.annotate import read_annotations
 
     if path is not None and n_recordings > 1:
-        msg = "--annotations are of one recording; analyse the videos, then `attuned report DIR --annotations` for each"
+        msg = (
+            f"{option} are of one recording; analyse the videos one by one, or `attuned report DIR --annotations` each"
+        )
         raise UnusableInputError(msg)
     return None if path is None else read_annotations(path)
+
+
+def corrections_of(path: Path | None, *, n_recordings: int, personal: bool) -> "Annotations | None":
+    """What personal heads learn from besides the group, if anything was given."""
+    if path is not None and not personal:
+        msg = "--labels are what personal heads learn from; give --personal as well"
+        raise UnusableInputError(msg)
+    return labels_of(path, n_recordings, option="--labels")
 
 
 @app.command()
@@ -194,6 +204,15 @@ def analyze(
     seed: Annotated[str | None, typer.Option(help="Makes the pseudonyms; default: the recording itself.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what analyze wrote into the folder before.")] = False,
     annotations: AnnotationsOption = None,
+    personal: Annotated[
+        bool, typer.Option("--personal", help="Learn from each face on the way, and read it by its own head then.")
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Corrections to learn from, a CSV like that of --annotations; with --personal.", readable=False
+        ),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Turn recordings into tables and a report, as fast as the machine can.
@@ -212,7 +231,8 @@ def analyze(
         msg = "--consent required: nobody in a recording can agree any more; `declared` says that everybody did"
         raise UnusableInputError(msg)
     refuse_same_names(videos)
-    labels = labels_of(annotations, n_recordings=len(videos))
+    truth = labels_of(annotations, n_recordings=len(videos))
+    corrections = corrections_of(labels, n_recordings=len(videos), personal=personal)
     recordings = [open_recording(video) for video in videos]
     models = models_of(settings)
     # Nothing of an earlier run is touched before all that is needed for this one is known to be good.
@@ -240,7 +260,9 @@ def analyze(
                     anchor=anchor,
                     seed=seed,
                     on_frame=on_frame,
-                    annotations=labels,
+                    annotations=truth,
+                    personal=personal,
+                    labels=corrections,
                 )
             )
             progress.update(

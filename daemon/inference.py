@@ -5,22 +5,28 @@ once. Cancelling does not stop a thread, so leaving the context waits for what i
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import numpy as np
 
 from models.pixel import face_crop
 from pipeline.emotions import F32
+from pipeline.interpretable import N_INTERPRETABLE, interpretable_features
 from pipeline.landmarks import head_pose
 from pipeline.protocols import FaceTracker, LandmarkModel, PixelModel
 from pipeline.quality import FACE_MIN_PX, frame_quality, sharpness
-from pipeline.types import U8, Crop, Expressions, FaceReading, Tile
+from pipeline.types import U8, Crop, Expressions, FaceEvidence, FaceReading, Tile
+
+if TYPE_CHECKING:
+    from models.personal.serving import ServedHead
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -29,8 +35,29 @@ Watch = Callable[[str, float, Sequence[str], F32], None]
 """Is shown a session, a time, participants and their (n, 468, 3) meshes, in the same order."""
 Found = tuple[U8, F32, float]
 """Crop for the pixel model, mesh and quality of a face."""
+_UNREAD: F32 = np.full((1, N_INTERPRETABLE), np.nan, dtype=np.float32)
 MAX_TRACKERS = 64
 """Trackers of a session kept at most, about 19 MB each; who was not seen for longest goes first."""
+
+
+class _Serving:
+    """Personal heads of a session; what is asked for within a second holds from the next one on."""
+
+    def __init__(self) -> None:
+        self.heads: dict[str, ServedHead] = {}
+        self.asked: dict[str, ServedHead | None] = {}
+        self.second: int | None = None
+
+    def of(self, time_s: float) -> dict[str, "ServedHead"]:
+        """The heads of that time."""
+        if self.second != math.floor(time_s):
+            self.second = math.floor(time_s)
+            for participant, head in self.asked.items():
+                self.heads.pop(participant, None)
+                if head is not None:
+                    self.heads[participant] = head
+            self.asked.clear()
+        return self.heads
 
 
 class FaceReader:
@@ -62,6 +89,7 @@ class FaceReader:
         self._watch = watch
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="faces")
         self._trackers: dict[str, dict[str, FaceTracker]] = {}
+        self._serving: dict[str, _Serving] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,8 +98,20 @@ class FaceReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self._threads.shutdown)
-        for session in list(self._trackers):
+        for session in [*self._trackers, *self._serving]:
             self.forget(session)
+
+    def personalise(self, session: str) -> None:
+        """Readings of this session come with their evidence, and may be by personal heads, until it is forgotten."""
+        self._serving[session] = _Serving()
+
+    def set_head(self, session: str, participant: str, head: "ServedHead | None") -> None:
+        """From the next whole second on this head reads the participant; None: the generic ones do.
+
+        Nothing happens where the session is not personalised, or over.
+        """
+        if session in self._serving:
+            self._serving[session].asked[participant] = head
 
     async def read(
         self, session: str, time_s: float, tiles: Sequence[Tile]
@@ -91,13 +131,24 @@ class FaceReader:
             lambda: self._timed("pixel", self._pixel.predict, crops),
             lambda: self._timed("landmark", self._landmark.predict, meshes),
         )
-        return [
+        readings = [
             FaceReading(tile.participant, time_s, quality, pixel.pool[i], landmark.pool[i])
             for i, (tile, _, _, quality) in enumerate(seen)
-        ], small
+        ]
+        serving = self._serving.get(session)
+        if serving is not None:
+            heads, embeddings = serving.of(time_s), (pixel.embeddings, landmark.embeddings)
+            if not heads.keys().isdisjoint(reading.participant for reading in readings):
+                [readings] = await self._together(lambda: _personal(readings, heads, *embeddings, meshes))
+            readings = [
+                replace(reading, evidence=FaceEvidence(embeddings[0][i], embeddings[1][i], meshes[i]))
+                for i, reading in enumerate(readings)
+            ]
+        return readings, small
 
     def forget(self, session: str) -> None:
         """Gives the trackers of a session back, when it has ended and none of them is in use."""
+        self._serving.pop(session, None)
         for tracker in self._trackers.pop(session, {}).values():
             tracker.close()
 
@@ -133,6 +184,23 @@ class FaceReader:
         for participant in list(trackers)[: max(0, len(trackers) - max(MAX_TRACKERS, len(tiles)))]:
             trackers.pop(participant).close()
         return [partial(_find, trackers[tile.participant], tile, self._pixel.crop) for tile in tiles]
+
+
+def _personal(
+    readings: Sequence[FaceReading], heads: Mapping[str, "ServedHead"], pixel: F32, landmark: F32, meshes: F32
+) -> list[FaceReading]:
+    """The readings, by personal heads where there are any; (n, d) embeddings and (n, 468, 3) meshes."""
+    out = list(readings)
+    for i, reading in enumerate(readings):
+        head = heads.get(reading.participant)
+        if head is not None:
+            mesh = meshes[i : i + 1]
+            features = interpretable_features(mesh) if head.reads_interpretable else _UNREAD
+            said = head.arms(pixel[i : i + 1], landmark[i : i + 1], features)
+            if said is not None:
+                generic = (reading.pixel, reading.landmark)
+                out[i] = replace(reading, pixel=said[0][0], landmark=said[1][0], generic=generic, heads=head.heads)
+    return out
 
 
 def _find(tracker: FaceTracker, tile: Tile, asked: Crop) -> Found | Literal["small"] | None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from daemon.consent import ConsentGate
@@ -14,7 +14,7 @@ from daemon.latest import LatestSlot
 from daemon.seats import Seating
 from daemon.sources.source import Moment, Source, SourceState, State
 from pipeline.call import Call, CallSettings
-from pipeline.types import Box, CallSecond, Event
+from pipeline.types import Box, CallSecond, Event, FaceReading
 from pipeline.wire import Stamp, Versions
 
 TICK_S = 0.25
@@ -64,6 +64,16 @@ class Sink(Protocol):
         """Something happened outside of a second."""
 
 
+class Personal(Protocol):
+    """Learns from what a session reads; `daemon.personal` implements it."""
+
+    def see(self, readings: Sequence[FaceReading]) -> None:
+        """Faces of a frame were read."""
+
+    async def second(self, second: CallSecond) -> Sequence[Event]:
+        """A second closed; what is to be told with it."""
+
+
 class Observer(Protocol):
     """Counts and times what a session does; `daemon.sinks.metrics` implements it."""
 
@@ -110,6 +120,7 @@ class Session:
         consent: The gate before any face is looked at.
         call: Settings of the pipeline.
         paced: Whether it is real time: then the newest wins and a slow machine skips moments.
+        personal: Learns from it; None: nothing is kept of anybody.
     """
 
     def __init__(
@@ -124,6 +135,7 @@ class Session:
         consent: ConsentGate,
         call: CallSettings,
         paced: bool,
+        personal: Personal | None = None,
     ) -> None:
         self.info = info
         self.counts = Counts()
@@ -141,6 +153,7 @@ class Session:
         self._observe = observe
         self._call = Call(call)
         self._paced = paced
+        self._personal = personal
         self._period_s = 1 / call.rate_hz
         self._now_s = source.due_s
         self._shown: tuple[tuple[str, Box], ...] = ()
@@ -266,6 +279,13 @@ class Session:
         self.counts.faces += len(readings)
         self._observe.faces_analysed(len(readings))
         self._observe.frames_dropped("small_face", len(too_small))
+        self._take(readings)
+
+    def _take(self, readings: Sequence[FaceReading]) -> None:
+        """Readings of a moment, into their second."""
+        if self._personal is not None:
+            # Who denied while the frame was read has nothing kept of it.
+            self._personal.see([reading for reading in readings if self.consent.allows(reading.participant)])
         for reading in readings:
             if not self._call.add(reading):
                 self.counts.late += 1
@@ -313,6 +333,8 @@ class Session:
     async def _tell_second(self, second: CallSecond, *, live: bool = True) -> None:
         """To all sinks; the end of a recording closes its last second early, which is no latency."""
         self.counts.seconds += 1
+        if self._personal is not None:
+            second = replace(second, events=(*second.events, *await self._personal.second(second)))
         for sink in self._sinks:
             await sink.second(self.info, second)
         if self._paced and live:

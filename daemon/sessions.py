@@ -9,6 +9,7 @@ import structlog
 
 from config.sections import Consent, SessionSection, SourceSection
 from daemon.errors import AttunedError, SourceError
+from daemon.personal_session import PersonalSession
 from daemon.session import Session, Sink
 from daemon.sources.source import State
 from daemon.sources.urls import kind_of, shown
@@ -73,6 +74,7 @@ class Entry:
 
     plan: Plan
     session: Session | None = None
+    personal: PersonalSession | None = None
     failure: SourceError | None = None
     task: asyncio.Task[None] | None = None
     is_vital: bool = False

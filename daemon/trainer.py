@@ -27,7 +27,7 @@ from models.personal.monitor import Harm
 from models.personal.people import HEADS, JOB
 from models.personal.private import erase_folder, private_folder
 from models.personal.samples import Samples
-from models.personal.store import Store, Version
+from models.personal.store import MAX_VERSIONS, Store, Version
 from models.personal.training import CANDIDATE, Job, Result, read_result, write_job
 from pipeline.types import Event
 
@@ -48,6 +48,7 @@ class TrainerSettings:
     max_waiting: requests that wait; beyond it they are refused and counted.
     memory_mb, cpu_s: limits that the process puts on itself. wall_s: running time after which it is killed.
     patience_s: the same, the time included in which it was stopped because the machine was busy.
+    max_versions: heads of each participant that are kept.
     """
 
     max_waiting: int = 8
@@ -55,6 +56,7 @@ class TrainerSettings:
     cpu_s: int = 120
     wall_s: float = 300.0
     patience_s: float = 1800.0
+    max_versions: int = MAX_VERSIONS
     gate: GateSettings = DEFAULT_GATE
 
 
@@ -308,7 +310,8 @@ class Trainer:
             msg = "the training left no head"
             raise ModelError(msg)
         head = self._load(candidate)
-        version = Store(request.folder / HEADS, basis=request.basis.key).promote(
+        store = Store(request.folder / HEADS, basis=request.basis.key, max_versions=self._settings.max_versions)
+        version = store.promote(
             candidate,
             result.sha256,
             learner=request.learner,

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pipeline.changes import DEFAULT_CHANGES, ChangeDetector, ChangeScopes, ChangeSettings
 from pipeline.cleaning import Cleaner, CleanSecond
@@ -12,6 +13,8 @@ from pipeline.engagement import DEFAULT_ENGAGEMENT, Engagement, EngagementSettin
 from pipeline.group import DEFAULT_GROUP, GroupSettings, mean_distribution
 from pipeline.labelling import DEFAULT_LABELS, Labeller, LabelSettings
 from pipeline.types import Event, GroupEngagement, SettledSecond
+
+NOBODY: Mapping[str, F64 | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Afterwards:
     def __init__(self, settings: AfterwardsSettings = DEFAULT_AFTERWARDS) -> None:
         self._settings = settings
         self._cleaner = Cleaner(settings.transients, settings.memory_s)
+        # In step with the other: of those alone whom a personal head reads.
+        self._personal = Cleaner(settings.transients, settings.memory_s)
         self._detectors: dict[str, ChangeDetector] = {}
         self._scopes = ChangeScopes(settings.changes)
         self._engagement = Engagement(settings.engagement)
@@ -59,23 +64,28 @@ class Afterwards:
         """Whether somebody is in the call, or has left it not long ago."""
         return self._cleaner.knows(participant)
 
-    def add(self, second: int, distributions: Mapping[str, F64 | None]) -> tuple[list[SettledSecond], list[Event]]:
+    def add(
+        self, second: int, distributions: Mapping[str, F64 | None], personal: Mapping[str, F64 | None] = NOBODY
+    ) -> tuple[list[SettledSecond], list[Event]]:
         """The seconds that are settled now, and what has happened.
 
         Args:
             second: Later than the one before.
             distributions: (7,) of everybody in the call, from the generic heads; None without a face.
+            personal: What is shown of those whom personal heads read, which goes into the group's distribution.
         """
-        return self._settle(self._cleaner.add(second, distributions))
+        return self._settle(self._cleaner.add(second, distributions), self._personal.add(second, personal))
 
     def finish(self) -> tuple[list[SettledSecond], list[Event]]:
         """The seconds and events that were still waiting when the call is over."""
-        settled, events = self._settle(self._cleaner.finish())
+        settled, events = self._settle(self._cleaner.finish(), self._personal.finish())
         return settled, events + self._scopes.finish(self._counted())
 
-    def _settle(self, cleaned: list[CleanSecond]) -> tuple[list[SettledSecond], list[Event]]:
+    def _settle(
+        self, cleaned: list[CleanSecond], personal: list[CleanSecond]
+    ) -> tuple[list[SettledSecond], list[Event]]:
         settled, events = [], []
-        for clean in cleaned:
+        for clean, shown in zip(cleaned, personal, strict=True):
             events += [dismissal_event(dismissal) for dismissal in clean.dismissals]
             before = self.engagement.type
             self.engagement = self._engagement.add(clean.second, clean.distributions)
@@ -83,7 +93,8 @@ class Afterwards:
                 change = {"from": before, "to": self.engagement.type}
                 events.append(Event("group_type_changed", float(clean.second), (), change))
             events += self._changes(clean)
-            engaged = {who: row for who, row in clean.distributions.items() if who not in self.unengaged}
+            rows = {**clean.distributions, **shown.distributions}
+            engaged = {who: row for who, row in rows.items() if who not in self.unengaged}
             group = mean_distribution(engaged, self._settings.group)
             labels = self._labeller.add(
                 clean.second, clean.distributions, self.engagement, self._engagement.others_alike()

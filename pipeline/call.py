@@ -111,13 +111,16 @@ class Call:
         readings = tuple(
             fuse(reading, self._weights.landmark(reading.participant), self._settings.fusion) for reading in arms
         )
-        distributions = {reading.participant: reading.probabilities for reading in readings}
-        settled, happened = self._afterwards.add(second, distributions)
+        # What personal heads show would pull everybody together: who moves with whom is for the generic heads to say.
+        generic = {reading.participant: reading.by_generic for reading in readings}
+        shown = {reading.participant: reading.probabilities for reading in readings}
+        personal = {reading.participant: reading.probabilities for reading in readings if reading.generic is not None}
+        settled, happened = self._afterwards.add(second, generic, personal)
         unengaged = self._afterwards.unengaged
         group = synthesise(second, readings, self._settings.afterwards.group, self._unread, unengaged)
         for known in settled:
             self._denoiser.amend(known.second, known.group)
-        in_group = {who: row for who, row in distributions.items() if row is not None and who not in unengaged}
+        in_group = {who: row for who, row in shown.items() if row is not None and who not in unengaged}
         polarisation, split = self._polariser.add(second, in_group)
         group = replace(
             group,
@@ -134,7 +137,7 @@ class Call:
             del self._noisy[gone]
             self._weights.forget(gone)
         for reading in readings:
-            who, row = reading.participant, reading.probabilities
+            who, row = reading.participant, reading.by_generic
             detector = self._noisy.setdefault(who, ChangeDetector(who, self._settings.afterwards.changes))
             changed = detector.add(second, row) is not None
             self._counter.add(second, who, covered=row is not None, changed=changed)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.emotions import F64
 from pipeline.types import FusedReading, SecondReading, frozen_array
 
 
@@ -41,12 +42,17 @@ def fuse(arms: SecondReading, weight_landmark: float, settings: FusionSettings =
     """
     if arms.pixel is None or arms.quality is None:
         return FusedReading(arms, 1 - weight_landmark, weight_landmark, None, abstain=True)
-    probabilities = arms.pixel
-    if arms.landmark is not None:
-        probabilities = frozen_array((1 - weight_landmark) * arms.pixel + weight_landmark * arms.landmark)
+    probabilities = _pooled(arms.pixel, arms.landmark, weight_landmark)
+    generic = None if arms.generic is None else _pooled(*arms.generic, weight_landmark)
     poor = arms.quality < settings.abstain_quality
     unsure = float(probabilities.max()) < settings.abstain_confidence
-    return FusedReading(arms, 1 - weight_landmark, weight_landmark, probabilities, abstain=poor or unsure)
+    return FusedReading(arms, 1 - weight_landmark, weight_landmark, probabilities, poor or unsure, generic)
+
+
+def _pooled(pixel: F64, landmark: F64 | None, weight_landmark: float) -> F64:
+    if landmark is None:
+        return pixel
+    return frozen_array((1 - weight_landmark) * pixel + weight_landmark * landmark)
 
 
 class WeightRule(Protocol):

@@ -20,16 +20,27 @@ def read_second(participant: str, second: int, readings: list[FaceReading], n_ex
     """Quality-weighted means of one participant's frames in one second; no frame is absence, not neutral."""
     if not readings:
         return SecondReading(participant, second, 0, 0.0, None, None, None)
-    meshed = [(r.landmark, r.quality) for r in readings if r.landmark is not None]
+    weights = [r.quality for r in readings]
+    pixel, landmark = _arms([(r.pixel, r.landmark) for r in readings], weights)
+    personal = any(r.generic is not None for r in readings)
     return SecondReading(
         participant=participant,
         second=second,
         n_frames=len(readings),
         coverage=min(1.0, len(readings) / n_expected),
-        quality=sum(sorted(r.quality for r in readings)) / len(readings),
-        pixel=weighted_mean([r.pixel for r in readings], [r.quality for r in readings]),
-        landmark=weighted_mean([m[0] for m in meshed], [m[1] for m in meshed]) if meshed else None,
+        quality=sum(sorted(weights)) / len(readings),
+        pixel=pixel,
+        landmark=landmark,
+        heads=max(readings, key=lambda r: r.time_s).heads,
+        generic=_arms([r.generic or (r.pixel, r.landmark) for r in readings], weights) if personal else None,
     )
+
+
+def _arms(pairs: list[tuple[F64, F64 | None]], weights: list[float]) -> tuple[F64, F64 | None]:
+    """Means of both arms; of the landmark arm over the frames that have a mesh."""
+    meshed = [(arm, weight) for (_, arm), weight in zip(pairs, weights, strict=True) if arm is not None]
+    landmark = weighted_mean([arm for arm, _ in meshed], [weight for _, weight in meshed]) if meshed else None
+    return weighted_mean([arm for arm, _ in pairs], weights), landmark
 
 
 class SecondAggregator:

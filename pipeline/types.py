@@ -111,11 +111,33 @@ class Expressions:
     embeddings: F32
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Which head of each arm reads a face: `generic`, or a personal version such as `personal-3`."""
+
+    pixel: str = "generic"
+    landmark: str = "generic"
+
+
+GENERIC_HEADS = Heads()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceEvidence:
+    """What personalisation keeps of a face: (d,) embeddings of both arms and the (468, 3) mesh in pixels; no picture."""
+
+    pixel: F32
+    landmark: F32
+    mesh: F32
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceReading:
     """One face in one frame: (7,) probabilities of each arm, calibrated for their mean, and the weight of this frame.
 
     `landmark` is None where no mesh was found; `quality` is in [0.05, 1].
+    generic: both arms by the generic heads, where a personal one made `pixel` and `landmark`; None: these are generic.
+    evidence: only where samples are gathered.
     """
 
     participant: str
@@ -123,6 +145,9 @@ class FaceReading:
     quality: float
     pixel: F64
     landmark: F64 | None
+    generic: tuple[F64, F64 | None] | None = None
+    evidence: FaceEvidence | None = None
+    heads: Heads = GENERIC_HEADS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +155,7 @@ class SecondReading:
     """One participant in one second: quality-weighted means of each arm (GROUP, section 4.1).
 
     `pixel` is None when no frame was read: absence, never neutral. `coverage` = read / expected in [0, 1].
+    heads: of the last frame. generic: both arms by the generic heads, None where no personal head read.
     """
 
     participant: str
@@ -139,22 +165,33 @@ class SecondReading:
     quality: float | None
     pixel: F64 | None
     landmark: F64 | None
+    heads: Heads = GENERIC_HEADS
+    generic: tuple[F64, F64 | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FusedReading:
-    """A `SecondReading` with both arms made one (GROUP, section 4.3); `probabilities` None is absence."""
+    """A `SecondReading` with both arms made one (GROUP, section 4.3); `probabilities` None is absence.
+
+    generic: (7,) what the generic heads make of it with the same weights; None where no personal head read.
+    """
 
     arms: SecondReading
     weight_pixel: float
     weight_landmark: float
     probabilities: F64 | None
     abstain: bool
+    generic: F64 | None = None
 
     @property
     def participant(self) -> str:
         """Pseudonym, `p-` and eight hexadecimal digits."""
         return self.arms.participant
+
+    @property
+    def by_generic(self) -> F64 | None:
+        """(7,) by the generic heads, whichever are shown; None is absence."""
+        return self.probabilities if self.generic is None else self.generic
 
     @property
     def top(self) -> str | None:
@@ -274,8 +311,9 @@ class Event:
 class SettledSecond:
     """A second as it looks once what was noise in it is known (GROUP, section 4.2), a few seconds later.
 
-    distributions: (7,) of everybody who was in the call, None for absence; group: that of the engaged among them, None
-    where they are too few; labels: what the others say that a member felt.
+    distributions: (7,) of everybody who was in the call by the generic heads, None for absence; group: that of the
+    engaged among them by the heads that are shown, None where they are too few; labels: what the others say that a
+    member felt.
     """
 
     second: int

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.emotions import EMOTIONS, F64
-from pipeline.types import Event, FusedReading, GroupReading, SecondReading, frozen_array
+from pipeline.types import GENERIC_HEADS, Event, FusedReading, GroupReading, Heads, SecondReading, frozen_array
 
 Payload = dict[str, Any]
 
@@ -96,9 +96,24 @@ class Topics:
         """What to subscribe to for consent."""
         return self.consent("+", "+")
 
+    def label(self, session: str, participant: str) -> str:
+        """Where somebody says what a participant really expressed."""
+        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/label/set"
+
+    def label_filter(self) -> str:
+        """What to subscribe to for corrections."""
+        return self.label("+", "+")
+
     def parse_consent(self, topic: str) -> tuple[str, str] | None:
         """Session and participant of a `consent/set` topic; None for any other topic."""
-        head, tail = f"{self.root}/{self.node}/session/", "/consent/set"
+        return self._parse(topic, "/consent/set")
+
+    def parse_label(self, topic: str) -> tuple[str, str] | None:
+        """Session and participant of a `label/set` topic; None for any other topic."""
+        return self._parse(topic, "/label/set")
+
+    def _parse(self, topic: str, tail: str) -> tuple[str, str] | None:
+        head = f"{self.root}/{self.node}/session/"
         if not topic.startswith(head) or not topic.endswith(tail):
             return None
         parts = topic[len(head) : -len(tail)].split("/")
@@ -130,12 +145,10 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Versions of the two models, and which head of each is in use."""
+    """Versions of the two models."""
 
     pixel: str
     landmark: str
-    head_pixel: str = "generic"
-    head_landmark: str = "generic"
 
 
 def rfc3339(moment: datetime) -> str:
@@ -197,7 +210,7 @@ def participant_emotion(reading: FusedReading, versions: Versions, stamp: Stamp,
         "sources": {"pixel": distribution(arms.pixel), "landmark": distribution(arms.landmark)},
         "weights": {"pixel": rounded(reading.weight_pixel), "landmark": rounded(reading.weight_landmark)},
         "models": {"pixel": versions.pixel, "landmark": versions.landmark},
-        "heads": {"pixel": versions.head_pixel, "landmark": versions.head_landmark},
+        "heads": {"pixel": arms.heads.pixel, "landmark": arms.heads.landmark},
     }
 
 
@@ -302,12 +315,14 @@ def node_info(moment: datetime, boot: str, seq: int, node: Mapping[str, Any]) ->
     return {"schema": NODE_INFO, "ts": rfc3339(moment), "boot": boot, "seq": seq} | dict(node)
 
 
-def participant_model(participant: str, versions: Versions, stamp: Stamp, time_s: float, seq: int) -> Payload:
+def participant_model(
+    participant: str, versions: Versions, stamp: Stamp, time_s: float, seq: int, *, heads: Heads = GENERIC_HEADS
+) -> Payload:
     """Which models and heads read a participant."""
     return stamp.head(PARTICIPANT_MODEL, time_s, seq) | {
         "participant": participant,
         "models": {"pixel": versions.pixel, "landmark": versions.landmark},
-        "heads": {"pixel": versions.head_pixel, "landmark": versions.head_landmark},
+        "heads": {"pixel": heads.pixel, "landmark": heads.landmark},
     }
 
 
@@ -329,6 +344,7 @@ def read_participant_emotion(payload: Mapping[str, Any]) -> FusedReading:
             quality=payload["quality"],
             pixel=_vector(payload["sources"]["pixel"]),
             landmark=_vector(payload["sources"]["landmark"]),
+            heads=Heads(payload["heads"]["pixel"], payload["heads"]["landmark"]),
         )
         weights, probabilities = payload["weights"], _vector(payload["probabilities"])
         return FusedReading(arms, weights["pixel"], weights["landmark"], probabilities, abstain=payload["abstain"])

@@ -397,5 +397,5 @@ def _reading(reading: FusedReading, info: SessionInfo) -> tuple[object, ...]:
         *(reading.top, reading.confidence, int(reading.abstain)),
         *(reading.valence_arousal or (None, None)),
         *(reading.weight_pixel, reading.weight_landmark),
-        *(info.versions.head_pixel, info.versions.head_landmark),
+        *(arms.heads.pixel, arms.heads.landmark),
     )

@@ -3,6 +3,8 @@
 The registry is given, so that two of these never meet.
 """
 
+import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
@@ -23,6 +25,8 @@ GROUP_MINIMUM = 3
 """Members from which on a group's emotion is a metric: two would tell each one the other's."""
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 GROUP_TYPES: tuple[GroupType, ...] = get_args(GroupType)
+LAGS_MAX = 60
+"""Seconds whose lateness tells whether the machine is busy."""
 LAG_BUCKETS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -41,6 +45,7 @@ class Metrics:
     ) -> None:
         self._group_on = group_emotion
         self._sizes: dict[str, int] = {}
+        self._lags: deque[float] = deque(maxlen=LAGS_MAX)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"attuned_{name}", text, labels, registry=registry)
@@ -118,6 +123,12 @@ class Metrics:
     def second_published(self, lag_s: float) -> None:
         """A second was handed to the sinks that long after its end."""
         self._lag.observe(lag_s)
+        self._lags.append(lag_s)
+
+    def lag_p95_s(self) -> float | None:
+        """95th percentile of how late the latest seconds were; None before the first."""
+        lags = sorted(self._lags)
+        return lags[math.ceil(0.95 * len(lags)) - 1] if lags else None
 
     def outbox(self, n: int) -> None:
         """So many events wait."""

@@ -30,7 +30,7 @@ from daemon.sinks.retained import GONE, Retained
 from daemon.sources.source import State
 from daemon.supervise import FIRST_S, waits
 from pipeline import wire
-from pipeline.types import CallSecond, Event
+from pipeline.types import CallSecond, Event, Heads
 
 log = structlog.get_logger()
 
@@ -42,6 +42,9 @@ BATCH = 8
 GOODBYE_S = 1.0
 
 ConsentHandler = Callable[[str, str, bool], Awaitable[None]]
+LabelHandler = Callable[[str, str, str], Awaitable[None]]
+LABEL_MAX = 1024
+"""Bytes of a correction."""
 
 
 class _Live(NamedTuple):
@@ -62,6 +65,7 @@ class MqttSink:
         outbox: Where events wait; already entered.
         metrics: Counts what was published and what was not.
         on_consent: Is told what arrives on `consent/set`: session, participant, granted.
+        on_label: Is told what arrives on `label/set`: session, participant, what stands there; None: nobody listens.
         username: For brokers that ask.
         password: Goes with it.
         tls: How the broker's certificate is checked; None: no TLS.
@@ -81,6 +85,7 @@ class MqttSink:
         outbox: Outbox,
         metrics: Metrics,
         on_consent: ConsentHandler,
+        on_label: LabelHandler | None = None,
         username: str | None = None,
         password: str | None = None,
         tls: ssl.SSLContext | None = None,
@@ -94,6 +99,8 @@ class MqttSink:
         self._outbox = outbox
         self._metrics = metrics
         self._on_consent = on_consent
+        self._on_label = on_label
+        self._heads: dict[str, Heads] = {}
         self._expiry_s = expiry_s
         self._keep = keep_readings
         self._home = home_assistant
@@ -142,11 +149,19 @@ class MqttSink:
         readings: list[tuple[str, bytes]] = []
         for reading in second.readings:
             model = self._topics.participant_model(info.id, reading.participant)
-            if model not in self._retained.topics:
-                heads = wire.participant_model(
-                    reading.participant, info.versions, info.stamp, second.second, self._next(model)
+            # Without a face no head reads, and the one that did goes on serving.
+            heads = self._heads.get(model) if reading.probabilities is None else reading.arms.heads
+            if model not in self._retained.topics or heads != self._heads.get(model):
+                self._heads[model] = heads or reading.arms.heads
+                told = wire.participant_model(
+                    reading.participant,
+                    info.versions,
+                    info.stamp,
+                    second.second,
+                    self._next(model),
+                    heads=self._heads[model],
                 )
-                await self._retain(model, wire.encode(heads))
+                await self._retain(model, wire.encode(told))
             topic = self._topics.participant_emotion(info.id, reading.participant)
             emotion = wire.participant_emotion(reading, info.versions, info.stamp, self._next(topic))
             readings.append((topic, wire.encode(emotion)))
@@ -344,8 +359,10 @@ class MqttSink:
                 raise answer
 
     async def _receive(self, link: Link) -> None:
-        """Consent from whoever may publish it, and Home Assistant's birth."""
+        """Consent and corrections from whoever may publish them, and Home Assistant's birth."""
         await link.client.subscribe(self._topics.consent_filter(), qos=1)
+        if self._on_label is not None:
+            await link.client.subscribe(self._topics.label_filter(), qos=1)
         if self._home is not None:
             await link.client.subscribe(self._home.birth, qos=1)
         async for message in link.client.messages:
@@ -353,6 +370,15 @@ class MqttSink:
             if self._home is not None and topic == self._home.birth:
                 if message.payload == b"online" and not message.retain:
                     self._show(self._home.topic, self._home.payload())
+                continue
+            if self._on_label is not None and topic.endswith("/label/set"):
+                named = self._topics.parse_label(topic)
+                # A retained one would be said again at every connection, of another second.
+                fits = len(message.payload) <= LABEL_MAX and not message.retain
+                if named is None or not PSEUDONYM.fullmatch(named[1]) or not fits:
+                    log.warning("label message refused", expected="label/set of a participant, not retained")
+                    continue
+                await self._on_label(*named, message.payload.decode(errors="replace"))
                 continue
             if not topic.endswith("/consent/set"):
                 continue  # some brokers send more than was asked for
@@ -392,6 +418,8 @@ class MqttSink:
         """Takes the retained state of these topics from the broker; they count from 0 again."""
         for topic in [topic for topic in self._seq if topic.startswith(prefix)]:
             del self._seq[topic]
+        for topic in [topic for topic in self._heads if topic.startswith(prefix)]:
+            del self._heads[topic]
         for topic in self._retained.clear(prefix):
             if self.connected.is_set():
                 self._put(_Live(topic, GONE, retain=True))

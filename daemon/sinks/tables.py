@@ -148,7 +148,7 @@ class TablesSink:
                 self.participants.append(reading.participant)
             self.n_readings += reading.probabilities is not None
             self.n_abstained += reading.probabilities is not None and reading.abstain
-            self._seconds.append(_second_row(reading, info))
+            self._seconds.append(_second_row(reading))
         self._group.append(_group_row(second.group, info.minimum))
         large = len(second.group.members) >= info.minimum
         self._series[second.second] = second.group.probabilities if large else None
@@ -180,7 +180,7 @@ def _seven(probabilities: F64 | None) -> list[float | None]:
     return [None] * len(EMOTIONS) if probabilities is None else probabilities.tolist()
 
 
-def _second_row(reading: FusedReading, info: SessionInfo) -> tuple[object, ...]:
+def _second_row(reading: FusedReading) -> tuple[object, ...]:
     """Cells in the order of `SECONDS_SCHEMA`."""
     arms = reading.arms
     return (
@@ -198,8 +198,8 @@ def _second_row(reading: FusedReading, info: SessionInfo) -> tuple[object, ...]:
         reading.confidence,
         reading.abstain,
         *(reading.valence_arousal or (None, None)),
-        info.versions.head_pixel,
-        info.versions.head_landmark,
+        arms.heads.pixel,
+        arms.heads.landmark,
     )
 
 

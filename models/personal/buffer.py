@@ -253,12 +253,14 @@ class Buffer:
             origin=np.array(origin, dtype=np.uint8),
         )
 
-    def counts(self) -> Counts:
-        """How many of each class, new since `mark`, and in how many tens of seconds."""
+    def counts(self, block_s: float = BLOCK_S) -> Counts:
+        """How many of each class, new since `mark`, and in how many blocks of `block_s` seconds."""
         with self._told():
             of_class = dict(self._db.execute("SELECT label, count(*) FROM samples GROUP BY label"))
             [(n_new,)] = self._db.execute("SELECT count(*) FROM samples WHERE serial > ?", (self._mark("tried"),))
-            [(n_blocks,)] = self._db.execute("SELECT count(DISTINCT second / ?) FROM samples", (BLOCK_S,))
+            [(n_blocks,)] = self._db.execute(
+                "SELECT count(DISTINCT CAST(time_s / ? AS INTEGER)) FROM samples", (block_s,)
+            )
             [(n_human,)] = self._db.execute("SELECT count(*) FROM samples WHERE human")
         return Counts({name: of_class.get(i, 0) for i, name in enumerate(EMOTIONS)}, n_new, n_blocks, n_human)
 

@@ -15,6 +15,7 @@ from videos import run
 from config.sections import SessionSection, SourceSection
 from daemon.api import ROOT, SessionsApi
 from daemon.consent import ConsentGate
+from daemon.corrections import Correction
 from daemon.errors import SourceError
 from daemon.http import make_app
 from daemon.session import to_the_end
@@ -336,3 +337,46 @@ def test_only_what_was_asked_for_first_ends_everything() -> None:
         return [entry.state for entry in sessions.entries.values()]
 
     assert run(main()) == ["ended", "failed", "ended"]
+
+
+def test_corrections_and_erasing() -> None:
+    """A correction is passed on as it was understood, a wrong one refused with what is expected; a person is erased."""
+    said: list[Any] = []
+    gone: list[str] = []
+
+    async def label(session: str, participant: str, correction: Correction) -> int:
+        if participant != "p-00000001":
+            msg = "was not read"
+            raise ValueError(msg)
+        said.append((session, correction))
+        return 3
+
+    async def forget(participant: str) -> bool:
+        gone.append(participant)
+        return True
+
+    async def main() -> None:
+        sessions = Sessions(play, limit=1, keep=1, on_forget=lambda _: None)
+        api = SessionsApi(sessions, source=SourceSection(), answer=None, label=label, forget=forget)
+        app = make_app(CollectorRegistry(), list, routes=api.routes())
+        stop = asyncio.Event()
+        async with TestServer(app) as server, ClientSession(server.make_url("/")) as client:
+            running = asyncio.create_task(sessions.run([], stay=True, stop=stop))
+            await client.post(ROOT, json=GOOD | {"name": "n"})
+            anna, bob = (f"{ROOT}/n/participants/p-0000000{i}" for i in (1, 2))
+            body = {"emotion": "fear", "from": 3, "to": 5}
+            assert await told(await client.post(f"{anna}/labels", json=body)) == (
+                200,
+                {"id": "p-00000001", "seconds": 3},
+            )
+            assert (await client.post(f"{bob}/labels", json=body)).status == 400
+            status, wrong = await told(await client.post(f"{anna}/labels", json={"emotion": "hunger"}))
+            assert (status, wrong["error"].startswith("emotion: expected one of anger")) == (400, True)
+            assert await told(await client.delete(f"{bob}/data")) == (200, {"id": "p-00000002", "erased": True})
+            assert (await client.delete(f"{ROOT}/other/participants/p-00000001/data")).status == 404
+            stop.set()
+            await running
+
+    run(main())
+    assert said == [("n", Correction("fear", (3, 5)))]
+    assert gone == ["p-00000002"]

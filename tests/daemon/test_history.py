@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from builders import fused, p
+from typer.testing import CliRunner
 from videos import run
 
+from daemon.cli import app
 from daemon.errors import FailedError
 from daemon.session import SessionInfo
 from daemon.sinks.history import DAY_S, FILE, TRIM_S, History, open_history
@@ -316,3 +318,19 @@ def test_kill_9_leaves_a_whole_file(tmp_path: Path) -> None:
 
     run(main())
     assert rows(path, "SELECT count(*) FROM readings") == [(n + 3,)]
+
+
+def test_the_command_that_forgets_somebody_erases_them_here_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, whether or not there are heads of theirs; the words of others stay."""
+    monkeypatch.setenv("ATTUNED_STATE_DIR", str(tmp_path))
+
+    async def main() -> None:
+        async with History(tmp_path / FILE) as history:
+            await history.second(INFO, second(0))
+
+    run(main())
+    outcomes = [CliRunner().invoke(app, ["models", "forget", who]) for who in (PEOPLE[1], PEOPLE[1], "monday")]
+    assert [done.exit_code for done in outcomes] == [0, 2, 2]
+    assert rows(tmp_path / FILE, "SELECT participant FROM readings") == [(PEOPLE[0],), (PEOPLE[2],)]

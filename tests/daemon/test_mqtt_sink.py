@@ -8,6 +8,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 from amqtt.broker import Broker
+from builders import fused, p
 from prometheus_client import CollectorRegistry
 from videos import run
 
@@ -16,7 +17,8 @@ from daemon.session import SessionInfo
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.mqtt import MqttSink
 from daemon.sinks.outbox import Outbox
-from pipeline.types import Event
+from pipeline.group import synthesise
+from pipeline.types import CallSecond, Event, Heads
 from pipeline.wire import Stamp, Topics, Versions
 
 INFO = SessionInfo(Stamp("s", "b"), "seed", "research", Versions("pixel-1", "landmark-1"), 2)
@@ -216,3 +218,66 @@ def test_where_too_many_wait_the_oldest_reading_goes(tmp_path: Path, monkeypatch
 
     assert run(main()) == ["attuned/lab/session/s/status", "2", "3"]
     assert registry.get_sample_value("attuned_mqtt_published_total", {"result": "dropped"}) == 2.0
+
+
+def test_heads_that_change_are_told_and_corrections_are_heard(tmp_path: Path) -> None:
+    """The retained `model` follows the heads that read, not an absence; what comes on `label/set` is passed on."""
+    registry = CollectorRegistry()
+    heard: list[tuple[str, str, str]] = []
+    arrived = asyncio.Event()
+
+    async def ignore(session: str, participant: str, granted: bool) -> None:  # noqa: FBT001
+        """Nobody is asked here."""
+
+    async def hear(session: str, participant: str, text: str) -> None:
+        heard.append((session, participant, text))
+        arrived.set()
+
+    def second(n: int, heads: Heads, *, absent: bool = False) -> CallSecond:
+        row = None if absent else p(happiness=1.0)
+        reading = fused("p-00000001", n, row)
+        reading = replace(reading, arms=replace(reading.arms, heads=heads))
+        return CallSecond(n, (reading,), synthesise(n, (reading,)), (), ())
+
+    async def main() -> list[dict[str, str]]:
+        told = []
+        async with (
+            embedded_broker("127.0.0.1", free_port("127.0.0.1", 23000)) as port,
+            Outbox(tmp_path / "o.sqlite", max_messages=100) as outbox,
+            aiomqtt.Client("127.0.0.1", port) as client,
+        ):
+            sink = MqttSink(
+                host="127.0.0.1",
+                port=port,
+                topics=Topics("lab"),
+                outbox=outbox,
+                metrics=Metrics(registry=registry, version="1", models={}),
+                on_consent=ignore,
+                on_label=hear,
+                protocol=PROTOCOL,
+            )
+            running = asyncio.create_task(sink.run())
+            await sink.connected.wait()
+            topic = "attuned/lab/session/s/participant/p-00000001"
+            await client.subscribe(f"{topic}/model")
+            mine = Heads("personal-1", "personal-1")
+            await sink.second(INFO, second(0, Heads()))
+            await sink.second(INFO, second(1, mine))
+            await sink.second(INFO, second(2, Heads(), absent=True))
+            await sink.second(INFO, second(3, mine))
+            await sink.second(INFO, second(4, Heads()))
+            async with asyncio.timeout(10):
+                async for message in client.messages:
+                    told.append(json.loads(message.payload)["heads"]["pixel"])
+                    if len(told) == 3:
+                        break
+                await client.publish(f"{topic}/label/set", b"x" * 2000, qos=1)
+                await client.publish("attuned/lab/session/s/participant/Anna Mueller/label/set", b"anger", qos=1)
+                await client.publish(f"{topic}/label/set", b"anger", qos=1)
+                await arrived.wait()
+            sink.close()
+            await running
+        return told
+
+    assert run(main()) == ["generic", "personal-1", "generic"]
+    assert heard == [("s", "p-00000001", "anger")]

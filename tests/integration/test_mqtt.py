@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -617,3 +618,40 @@ def test_nothing_is_lost_when_the_broker_stops_and_the_daemon_is_killed(mosquitt
     figures = json.loads(done.stdout)["figures"]
     assert figures["published"] > 300
     assert figures["replayed"] > 0
+
+
+def test_a_correction_is_kept_and_erased(mosquitto, start_attuned, environment, demo_call, tmp_path) -> None:  # noqa: ANN001
+    """What somebody says by MQTT or API becomes samples on disk; a DELETE leaves nothing, and more is refused."""
+    broker = mosquitto(OPEN)
+    root = f"http://127.0.0.1:{environment['ATTUNED_HTTP__PORT']}/api/v1/sessions/t/participants"
+
+    def ask(method: str, address: str, body: dict[str, object] | None = None) -> tuple[int, dict[str, object]]:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{root}/{address}", data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def files(who: str) -> list[Path]:
+        return list((tmp_path / "state" / "attuned" / "personal" / ".passing").glob(f"{who}-*/*"))
+
+    async def main() -> None:
+        start_attuned("join", demo_call.path, "--name", "t", **broker.variables())
+        rows = await listen(broker.port, lambda topic, said: topic.endswith("/emotion") and b'"top":"' in said)
+        who = next(topic.split("/")[5] for topic, said, _ in reversed(rows) if b'"top":"' in said and "/p-" in topic)
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            await client.publish(f"attuned/local/session/t/participant/{who}/label/set", b"anger", qos=1)
+            async with asyncio.timeout(5):
+                while not files(who):
+                    await asyncio.sleep(0.05)
+        status, told = await asyncio.to_thread(ask, "POST", f"{who}/labels", {"emotion": "fear", "from": 0, "to": 0})
+        assert (status, told["seconds"]) == (200, 1)
+        assert await asyncio.to_thread(ask, "DELETE", f"{who}/data") == (200, {"id": who, "erased": True})
+        assert files(who) == []
+        status, told = await asyncio.to_thread(ask, "POST", f"{who}/labels", {"emotion": "fear"})
+        assert (status, "nothing is kept" in str(told["error"])) == (400, True)
+
+    run(main())

@@ -1,5 +1,6 @@
 """What is derived once noise is known."""
 
+import numpy as np
 from builders import p
 
 from pipeline.afterwards import Afterwards, AfterwardsSettings
@@ -119,3 +120,28 @@ def test_what_is_not_settled_yet_is_so_at_the_end() -> None:
     rest, _ = after.finish()
     assert [one.second for one in settled + rest] == list(range(9))
     assert [one.second for one in rest] == [6, 7, 8]
+
+
+def test_the_settled_group_is_what_is_shown_and_labels_are_generic() -> None:
+    """One of four is read as happy by a personal head and as sad by the generic one: only the group sees the former."""
+    after, settled = Afterwards(), []
+    for second in range(6):
+        everybody: dict[str, F64 | None] = dict.fromkeys("abcd", SAD)
+        settled += after.add(second, everybody, {"a": HAPPY})[0]
+    [first, *_] = settled
+    # (0.9 + 3 x 0) / 4 of happiness, on top of what SAD has of it.
+    assert first.group is not None
+    np.testing.assert_allclose(first.group, (HAPPY + 3 * SAD) / 4, atol=1e-12)
+    assert all(row is not None and row.tolist() == SAD.tolist() for row in first.distributions.values())
+    after.finish()
+
+
+def test_what_a_personal_head_shows_has_its_own_noise() -> None:
+    """Its excursion of one second is dismissed from the group, though the generic heads never saw it."""
+    after, settled = Afterwards(), []
+    for second in range(12):
+        shown = SAD if second == 5 else HAPPY
+        settled += after.add(second, {"a": HAPPY, "b": HAPPY}, {"a": shown})[0]
+    group = {one.second: one.group for one in settled}[5]
+    assert group is not None
+    np.testing.assert_allclose(group, HAPPY, atol=1e-12)

@@ -1,10 +1,13 @@
 """A call, second by second."""
 
+from dataclasses import replace
+
+import numpy as np
 from builders import face, grid, p
 
 from pipeline.call import Call
 from pipeline.emotions import F64
-from pipeline.types import CallSecond, Event
+from pipeline.types import CallSecond, Event, Heads
 
 A, B, C, D = grid(2, 2)
 PAIR = (("a", A), ("b", B))
@@ -203,3 +206,42 @@ def test_every_second_is_settled_when_the_call_is_over() -> None:
     last, _ = call.finish(9.0)
     assert [one.second for second in closed + last for one in second.settled] == list(range(9))
     assert call.finish(9.0)[0] == []
+
+
+def test_labels_come_from_the_generic_heads_and_the_group_from_what_is_shown() -> None:
+    """A personal head that calls everything sadness moves the group, and no label, change or weight."""
+    calls = Call(), Call()
+    series = [HAPPY if second // 7 % 2 else SAD for second in range(120)]
+    closed: list[list[CallSecond]] = [[], []]
+    for slot in range(5 * 120):
+        time_s = slot / 5
+        for i, call in enumerate(calls):
+            closed[i] += call.advance(time_s)
+            call.look(time_s, tuple("abcd"))
+            for who in "abcd":
+                row = series[int(time_s)]
+                reading = face(who, time_s, row, row)
+                if who == "a" and i:
+                    heads = Heads("personal-1", "personal-1")
+                    reading = replace(reading, pixel=SAD, landmark=SAD, generic=(row, row), heads=heads)
+                call.add(reading)
+    plain, personal = closed
+
+    def told(seconds: list[CallSecond]) -> list[object]:
+        labels = [
+            (n.participant, n.second, n.probabilities.tolist()) for s in seconds for o in s.settled for n in o.labels
+        ]
+        return [
+            labels,
+            [event for s in seconds for event in s.events],
+            [r.weight_pixel for s in seconds for r in s.readings],
+        ]
+
+    assert told(plain) == told(personal)
+    assert told(plain)[0] != []
+    # Second 10 is happy: one of four is shown as sad.
+    assert personal[10].group.probabilities is not None
+    np.testing.assert_allclose(personal[10].group.probabilities, (3 * HAPPY + SAD) / 4, atol=1e-12)
+    [settled] = [one for second in personal for one in second.settled if one.second == 10]
+    np.testing.assert_allclose(settled.group, (3 * HAPPY + SAD) / 4, atol=1e-12)
+    assert {r.participant: r.arms.heads.pixel for r in personal[10].readings}["a"] == "personal-1"

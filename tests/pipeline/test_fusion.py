@@ -1,5 +1,7 @@
 """Fusion and adaptive weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builders import arms, p
@@ -200,3 +202,20 @@ def test_weights_come_to_rest_at_the_better_weight() -> None:
         found.append(weights.landmark("a"))
     assert found[:2] == pytest.approx([0.48, 0.462])
     assert found[-1] == pytest.approx(0.3, abs=0.001)
+
+
+def test_the_generic_heads_are_fused_alike() -> None:
+    """Shown 0.4 x 0.5 + 0.6 x 1.0 = 0.8 happiness; generic 0.4 x 0.5 + 0.6 x 1.0 = 0.8 sadness, with the same weights."""
+    generic = (p(sadness=0.5), p(sadness=1.0))
+    reading = fuse(replace(arms("a", 3, p(happiness=0.5), p(happiness=1.0)), generic=generic), weight_landmark=0.6)
+    np.testing.assert_allclose(reading.probabilities, p(happiness=0.8), atol=1e-12)
+    np.testing.assert_allclose(reading.generic, p(sadness=0.8), atol=1e-12)
+    assert reading.by_generic is reading.generic
+
+
+def test_without_a_personal_head_the_reading_is_the_generic_one() -> None:
+    """There is no second distribution, and of absence there is none at all."""
+    reading = fuse(arms("a", 3, p(happiness=0.5)), weight_landmark=0.5)
+    assert reading.generic is None
+    assert reading.by_generic is reading.probabilities
+    assert fuse(arms("a", 3, None), weight_landmark=0.5).by_generic is None

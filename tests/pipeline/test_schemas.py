@@ -188,3 +188,6 @@ def test_the_consent_topic_is_the_one_that_is_understood() -> None:
     topics = wire.Topics("lab")
     assert topics.parse_consent(topics.consent("s", ANNA)) == ("s", ANNA)
     assert topics.consent_filter() == "attuned/lab/session/+/participant/+/consent/set"
+    assert topics.parse_label(topics.label("s", ANNA)) == ("s", ANNA)
+    assert topics.label_filter() == "attuned/lab/session/+/participant/+/label/set"
+    assert topics.parse_label(topics.consent("s", ANNA)) is None

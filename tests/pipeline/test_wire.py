@@ -15,7 +15,7 @@ from pipeline import wire
 from pipeline.emotions import EMOTIONS, softmax
 from pipeline.fusion import fuse
 from pipeline.group import synthesise
-from pipeline.types import Event, GroupEngagement, MemberEngagement, Polarisation
+from pipeline.types import Event, GroupEngagement, Heads, MemberEngagement, Polarisation
 
 STAMP = wire.Stamp("s-1", "b00t", datetime(2025, 11, 21, 12, 0, 0, tzinfo=UTC))
 VERSIONS = wire.Versions("pixel-1.0", "landmark-1.0")
@@ -135,9 +135,16 @@ def test_an_unknown_kind_of_event_is_refused() -> None:
 
 def test_the_models_of_a_participant() -> None:
     """Versions of both arms and which head each of them has."""
-    versions = wire.Versions("pixel-1.0", "landmark-1.0", head_pixel="personal-3")
-    payload = wire.participant_model("a", versions, STAMP, 1.0, 0)
+    payload = wire.participant_model("a", VERSIONS, STAMP, 1.0, 0, heads=Heads(pixel="personal-3"))
     assert payload["heads"] == {"pixel": "personal-3", "landmark": "generic"}
+
+
+def test_a_reading_names_its_heads() -> None:
+    """Those that read its last frame, and they come back."""
+    reading = replace(fused("p-1", 3, p(anger=1.0)), arms=replace(arms("p-1", 3, p()), heads=Heads("personal-3")))
+    payload = wire.participant_emotion(reading, VERSIONS, STAMP, 0)
+    assert payload["heads"] == {"pixel": "personal-3", "landmark": "generic"}
+    assert wire.read_participant_emotion(payload).arms.heads == Heads("personal-3")
     assert payload["models"] == {"pixel": "pixel-1.0", "landmark": "landmark-1.0"}
 
 
