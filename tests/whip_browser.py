@@ -1,17 +1,16 @@
 """Chromium pushes its fake camera and microphone by WHIP, with trickle ICE, from a page of another origin.
 
-Arguments: the camera's y4m file, a folder for the browser. Told one JSON object a line, {"url", "token", "codec",
+Argument: the camera's y4m file. Told one JSON object a line, {"url", "token", "codec",
 "simulcast"} to push or {"leave": true}, it answers one a line; leaves when its input ends.
 """
 
 import asyncio
 import json
-import signal
 import sys
 from contextlib import AsyncExitStack
-from pathlib import Path
 
-from chromium_caller import _options, _page, _tab
+from browser import browser
+from chromium_caller import fake_camera, served_page
 
 PUSH = """
 window.push = async ({url, token, codec, simulcast}) => {
@@ -56,30 +55,20 @@ window.push = async ({url, token, codec, simulcast}) => {
 """
 
 
-async def main(camera: str, folder: Path) -> None:
+async def main(camera: str) -> None:
     """Does what it is told until the input ends."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async with AsyncExitStack() as stack:
-        page = await _page(stack)
-        browser = await asyncio.create_subprocess_exec(
-            *_options(folder, camera), stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL
-        )
-        try:
-            tab = await _tab(stack, folder)
-            await tab.ask("Page.enable")
-            await tab.ask("Page.navigate", url=page)
-            await asyncio.sleep(0.5)
-            await tab.ask("Runtime.evaluate", expression=PUSH)
-            async for line in reader:
-                words = "leave()" if "leave" in json.loads(line) else f"push({line.decode()})"
-                said = await tab.ask("Runtime.evaluate", expression=words, awaitPromise=True, returnByValue=True)
-                heard = {"said": said["result"].get("value"), "error": said.get("exceptionDetails")}
-                print(json.dumps(heard), flush=True)  # noqa: T201
-        finally:
-            browser.send_signal(signal.SIGTERM)
-            await browser.wait()
+        page = await served_page(stack)
+        tab = await stack.enter_async_context(browser(*fake_camera(camera)))
+        await tab.tell("Page.navigate", url=page)
+        await asyncio.sleep(0.5)
+        await tab.evaluate(PUSH)
+        async for line in reader:
+            words = "leave()" if "leave" in json.loads(line) else f"push({line.decode()})"
+            print(json.dumps(await tab.evaluate(words)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    asyncio.run(main(sys.argv[1]))

@@ -46,7 +46,7 @@ def test_the_bot_sees_the_camera_of_a_browser(
     server = janus()
     words = json.dumps({"addresses": [namespaces.bot_address], "thumbnails": True})
     bot = python(namespaces.bot, TESTS / "room_bot.py", f"janus+{server.url}?room=1234", words)
-    caller = [str(TESTS / "chromium_caller.py"), server.url, "1234", str(camera), str(tmp_path / "browser"), "1"]
+    caller = [str(TESTS / "chromium_caller.py"), server.url, "1234", str(camera), "1"]
     with (
         Talker(bot, tmp_path / "bot.log") as watcher,
         Talker(python(namespaces.sfu, Path(caller[0]), *caller[1:]), tmp_path / "caller.log") as browser,
@@ -78,7 +78,7 @@ def test_a_fixed_size_of_a_simulcast_is_asked_for(
     camera = tmp_path / "call.y4m"
     _write_camera(short_call.path, camera)
     server = janus()
-    caller = [server.url, "1234", str(camera), str(tmp_path / "browser"), "2"]
+    caller = [server.url, "1234", str(camera), "2"]
     with Talker(python(namespaces.sfu, TESTS / "chromium_caller.py", *caller), tmp_path / "caller.log") as browser:
         said = browser.until(lambda line: "said" in line, timeout_s=60)
         assert said["error"] is None, said

@@ -1,19 +1,15 @@
 """The live page in a real browser: what is on the screen, how soon, and what happens when attuned goes away."""
 
 import asyncio
-import os
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 from aiohttp import web
+from browser import Tab, browser
 from builders import fused, p
-from chromium_caller import DevTools, _tab
 from namespaces import require
 from prometheus_client import CollectorRegistry
 from videos import run
@@ -33,17 +29,6 @@ pytestmark = pytest.mark.timeout(240)
 PEOPLE = tuple(f"p-{i:08x}" for i in range(9))
 INFO = SessionInfo(Stamp("monday", "b" * 16), "seed", "research", Versions("pixel-1", "landmark-1"), 2)
 FIRST_PICTURE_MS = 1000
-OPTIONS = [
-    "--headless=new",
-    "--no-sandbox",  # we are root, and the page is ours
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--remote-debugging-port=0",
-    "--remote-allow-origins=*",
-]
 # The style of maps, which plotly.js writes when it is loaded and the page's policy refuses, is not missed.
 LISTEN = """window.mistakes = [];
 addEventListener("error", e => mistakes.push(e.message));
@@ -79,6 +64,7 @@ class Room:
 
     def __init__(self, token: str | None = None) -> None:
         self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
         self.token = token
         self.session = Quiet()
         self.answers: list[tuple[str, str, bool]] = []
@@ -135,76 +121,14 @@ class Room:
             self.second += 1
 
 
-class Browser:
-    """A tab of a browser of its own."""
-
-    def __init__(self, tab: DevTools) -> None:
-        self.tab = tab
-
-    async def ask(self, words: str) -> Any:  # noqa: ANN401 (whatever the page says)
-        """What an expression is in the page."""
-        answer = await self.tab.ask("Runtime.evaluate", expression=words, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    async def until(self, words: str, *, within_s: float = 20) -> None:
-        """Waits until an expression is true in the page."""
-        async with asyncio.timeout(within_s):
-            while not await self.ask(words):
-                await asyncio.sleep(0.05)
-
-    async def press(self, key: str) -> None:
-        """A key is pressed and let go."""
-        text = {"Enter": "\r", " ": " "}.get(key, "")
-        for kind in ("keyDown", "keyUp"):
-            code = {"Tab": 9, "Enter": 13, " ": 32}[key]
-            await self.tab.ask(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key=key,
-                windowsVirtualKeyCode=code,
-                text=text * (kind == "keyDown"),
-            )
-
-    async def look_at(self, port: int, *, width: int = 1280, scheme: str = "light") -> None:
-        """Opens the page anew."""
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        await self.tab.ask("Emulation.setEmulatedMedia", features=features)
-        await self.tab.ask("Emulation.setDeviceMetricsOverride", **size)
-        await self.tab.ask("Page.navigate", url="about:blank")
-        await self.tab.ask("Page.navigate", url=f"http://127.0.0.1:{port}/")
-        await self.until("location.port !== '' && document.readyState === 'complete'")
-
-
-def browse(scene: Callable[[Browser, Room], Awaitable[None]], *, token: str | None = None) -> None:
+def browse(scene: Callable[[Tab, Room], Awaitable[None]], *, token: str | None = None) -> None:
     """Plays a scene in front of a browser."""
     require(["chromium"])
 
     async def main() -> None:
-        room = Room(token)
-        async with AsyncExitStack() as stack:
-            temporary = tempfile.TemporaryDirectory(prefix="page", ignore_cleanup_errors=True)
-            folder = Path(stack.enter_context(temporary))
-            browser = await asyncio.create_subprocess_exec(
-                "chromium",
-                *OPTIONS,
-                f"--user-data-dir={folder}",
-                "about:blank",
-                stderr=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                env=os.environ | {"TMPDIR": str(folder), "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
-            )
-            try:
-                async with AsyncExitStack() as tabs:
-                    async with asyncio.timeout(30):
-                        tab = await _tab(tabs, folder)
-                        await tab.ask("Page.enable")
-                        await tab.ask("Page.addScriptToEvaluateOnNewDocument", source=LISTEN)
-                    await scene(Browser(tab), room)
-            finally:
-                browser.terminate()
-                await browser.wait()
+        async with browser() as tab:
+            await tab.tell("Page.addScriptToEvaluateOnNewDocument", source=LISTEN)
+            await scene(tab, Room(token))
 
     run(main())
 
@@ -212,27 +136,51 @@ def browse(scene: Callable[[Browser, Room], Awaitable[None]], *, token: str | No
 def test_everybody_is_on_the_screen_within_a_second() -> None:
     """Nine moving wireframes with their readings; wide and on a phone, dark and light, without mistakes."""
 
-    async def scene(browser: Browser, room: Room) -> None:
+    async def scene(tab: Tab, room: Room) -> None:
         async with room.open():
             await asyncio.sleep(1.5)
             soonest = float("inf")
             for width, scheme in ((1280, "light"), (375, "dark"), (1280, "dark")):
-                await browser.look_at(room.port, width=width, scheme=scheme)
-                await browser.until("document.querySelectorAll('.person').length === 9")
-                await browser.until(f"({FACE}).length > 300")
+                await tab.look_at(room.url, width=width, scheme=scheme)
+                await tab.until("document.querySelectorAll('.person').length === 9")
+                await tab.until(f"({FACE}).length > 300")
                 mark = "performance.getEntriesByName('first readings')[0].startTime"
-                soonest = min(soonest, await browser.ask(mark))
-                before = await browser.ask(FACE)
-                await browser.until(f"{FACE} !== {before!r}")
-                said = await browser.ask("document.querySelector('.person').innerText")
+                soonest = min(soonest, await tab.ask(mark))
+                before = await tab.ask(FACE)
+                await tab.until(f"{FACE} !== {before!r}")
+                said = await tab.ask("document.querySelector('.person').innerText")
                 for word in (PEOPLE[0], "happiness, confidence 80", "generic", "pixel 0.50, landmark 0.50"):
                     assert word in said
-                await browser.until("document.querySelector('#ribbon .main-svg') !== null")
-                assert await browser.ask("document.documentElement.scrollWidth") <= width
-                assert await browser.ask("mistakes") == []
-                assert await browser.ask("document.querySelectorAll('img, video, canvas').length") == 0
+                await tab.until("document.querySelector('#ribbon .main-svg') !== null")
+                assert await tab.ask("document.documentElement.scrollWidth") <= width
+                assert await tab.ask("mistakes") == []
+                assert await tab.ask("document.querySelectorAll('img, video, canvas').length") == 0
             # The best of three, since the machine may be doing something else.
             assert soonest < FIRST_PICTURE_MS
+
+    browse(scene)
+
+
+def test_who_wants_little_motion_gets_little() -> None:
+    """Wireframes move once a second instead of ten times, and nothing glides."""
+    changes = """new Promise(done => {
+      let n = 0;
+      const watcher = new MutationObserver(() => n++);
+      watcher.observe(document.querySelector(".person .face path:nth-child(2)"), {attributeFilter: ["d"]});
+      setTimeout(() => { watcher.disconnect(); done(n); }, 4000);
+    })"""
+    gliding = "getComputedStyle(document.querySelector('.fill')).transitionProperty"
+
+    async def scene(tab: Tab, room: Room) -> None:
+        async with room.open():
+            moved = {}
+            for motion, glides in (("no-preference", "width"), ("reduce", "none")):
+                await tab.look_at(room.url, motion=motion)
+                await tab.until(f"document.querySelector('.person') !== null && ({FACE}).length > 300")
+                assert await tab.ask(gliding) == glides
+                moved[motion] = await tab.ask(changes)
+            assert 2 <= moved["reduce"] <= 5
+            assert moved["no-preference"] >= 2 * moved["reduce"]
 
     browse(scene)
 
@@ -240,27 +188,27 @@ def test_everybody_is_on_the_screen_within_a_second() -> None:
 def test_consent_is_taken_back_with_the_keyboard() -> None:
     """From the top of the page the key Tab leads to a switch, the space bar turns it, and the wireframe goes."""
 
-    async def scene(browser: Browser, room: Room) -> None:
+    async def scene(tab: Tab, room: Room) -> None:
         async with room.open():
-            await browser.look_at(room.port)
-            await browser.until(f"{SWITCH} !== null && !{SWITCH}.hidden && ({FACE}).length > 300")
-            assert await browser.ask(f"{SWITCH}.getAttribute('aria-label')") == f"{PEOPLE[0]} is read"
-            assert await browser.ask(f"{SWITCH}.getAttribute('aria-checked')") == "true"
-            await browser.press("Tab")
-            assert await browser.ask("document.activeElement.textContent") == "Skip to the participants"
+            await tab.look_at(room.url)
+            await tab.until(f"{SWITCH} !== null && !{SWITCH}.hidden && ({FACE}).length > 300")
+            assert await tab.ask(f"{SWITCH}.getAttribute('aria-label')") == f"{PEOPLE[0]} is read"
+            assert await tab.ask(f"{SWITCH}.getAttribute('aria-checked')") == "true"
+            await tab.press("Tab")
+            assert await tab.ask("document.activeElement.textContent") == "Skip to the participants"
             for _ in range(6):
-                if await browser.ask(f"document.activeElement === {SWITCH}"):
+                if await tab.ask(f"document.activeElement === {SWITCH}"):
                     break
-                await browser.press("Tab")
-            assert await browser.ask(f"{SWITCH}.matches(':focus-visible')")
-            await browser.press(" ")
-            await browser.until(f"{SWITCH}.getAttribute('aria-checked') === 'false'")
+                await tab.press("Tab")
+            assert await tab.ask(f"{SWITCH}.matches(':focus-visible')")
+            await tab.press(" ")
+            await tab.until(f"{SWITCH}.getAttribute('aria-checked') === 'false'")
             assert room.answers == [("monday", PEOPLE[0], False)]
-            await browser.until("document.querySelector('.person').innerText.includes('not read: no consent')")
-            assert len(await browser.ask(FACE)) < 100
-            assert "does not want to be read" in await browser.ask("document.getElementById('events').innerText")
-            assert await browser.ask("document.getElementById('events').getAttribute('aria-live')") == "polite"
-            assert await browser.ask("mistakes") == []
+            await tab.until("document.querySelector('.person').innerText.includes('not read: no consent')")
+            assert len(await tab.ask(FACE)) < 100
+            assert "does not want to be read" in await tab.ask("document.getElementById('events').innerText")
+            assert await tab.ask("document.getElementById('events').getAttribute('aria-live')") == "polite"
+            assert await tab.ask("mistakes") == []
 
     browse(scene)
 
@@ -268,17 +216,17 @@ def test_consent_is_taken_back_with_the_keyboard() -> None:
 def test_the_page_says_that_attuned_is_away_and_comes_back() -> None:
     """When the server ends the page says so, and goes on by itself when there is one again."""
 
-    async def scene(browser: Browser, room: Room) -> None:
+    async def scene(tab: Tab, room: Room) -> None:
         async with room.open():
-            await browser.look_at(room.port)
-            await browser.until(f"{LINK} === 'here'")
-        await browser.until(f"{LINK} === 'away'")
-        assert await browser.ask("document.body.classList.contains('stale')")
+            await tab.look_at(room.url)
+            await tab.until(f"{LINK} === 'here'")
+        await tab.until(f"{LINK} === 'away'")
+        assert await tab.ask("document.body.classList.contains('stale')")
         async with room.open():
-            await browser.until(f"{LINK} === 'here'")
-            await browser.until("document.querySelectorAll('.person').length === 9")
-            assert not await browser.ask("document.body.classList.contains('stale')")
-            assert await browser.ask("mistakes") == []
+            await tab.until(f"{LINK} === 'here'")
+            await tab.until("document.querySelectorAll('.person').length === 9")
+            assert not await tab.ask("document.body.classList.contains('stale')")
+            assert await tab.ask("mistakes") == []
 
     browse(scene)
 
@@ -286,18 +234,18 @@ def test_the_page_says_that_attuned_is_away_and_comes_back() -> None:
 def test_a_token_is_asked_for_and_kept_out_of_reach() -> None:
     """A wrong token is said to be wrong, the right one opens the page; nothing of it is stored."""
 
-    async def scene(browser: Browser, room: Room) -> None:
+    async def scene(tab: Tab, room: Room) -> None:
         async with room.open():
-            await browser.look_at(room.port)
+            await tab.look_at(room.url)
             for word, outcome in (
                 ("wrong", "!document.getElementById('token-wrong').hidden"),
                 ("s3cret", "document.querySelectorAll('.switch:not([hidden])').length === 9"),
             ):
-                await browser.until("document.getElementById('token').open")
-                await browser.tab.ask("Input.insertText", text=word)
-                await browser.press("Enter")
-                await browser.until(outcome)
-            assert await browser.ask("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
-            assert await browser.ask("mistakes") == []
+                await tab.until("document.getElementById('token').open")
+                await tab.tell("Input.insertText", text=word)
+                await tab.press("Enter")
+                await tab.until(outcome)
+            assert await tab.ask("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+            assert await tab.ask("mistakes") == []
 
     browse(scene, token="s3cret")  # noqa: S106 (no secret)

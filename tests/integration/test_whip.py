@@ -33,7 +33,7 @@ def browser(namespaces: Namespaces, camera: Path, tmp_path_factory: pytest.TempP
     """Chromium on the other machine."""
     require(["chromium"])
     folder = tmp_path_factory.mktemp("browser")
-    command = python(namespaces.sfu, TESTS / "whip_browser.py", str(camera), str(folder / "profile"))
+    command = python(namespaces.sfu, TESTS / "whip_browser.py", str(camera))
     with Talker(command, folder / "log") as talker:
         yield talker
 
