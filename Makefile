@@ -5,7 +5,7 @@ BIN := .venv/bin
 SYSTEM := libgl1 libglib2.0-0 ffmpeg mosquitto iproute2 janus chromium gstreamer-rtsp-server prometheus
 DATA ?= ../shared/data
 
-.PHONY: demo test check bench train system clean
+.PHONY: demo test check bench train screenshots system clean
 
 demo: .venv/demo
 	$(BIN)/attuned demo
@@ -25,6 +25,10 @@ bench: .venv/dev
 
 train: .venv/dev
 	$(BIN)/python -m models.training all --data $(DATA) --out models/weights
+
+screenshots: .venv/dev
+	@sh scripts/system.sh chromium ffmpeg
+	$(BIN)/python docs/screenshots.py
 
 # What is installed is remembered in a file, so that a second call costs nothing.
 .venv/demo: pyproject.toml constraints.txt | libraries
