@@ -59,7 +59,7 @@ def evaluate_gallery_command(
     as_json: JsonOption = False,
 ) -> None:
     """Tiles found and people followed: recall, precision, IoU, id switches, seconds to settle after a re-flow."""
-    from daemon.cli import settings_from
+    from daemon.commands import settings_from
     from daemon.evaluate_gallery import evaluate_gallery, format_gallery
 
     settings = settings_from(config)

@@ -10,7 +10,7 @@ import typer
 
 from config.errors import ConfigError
 from config.settings import load_settings
-from daemon.cli import one_line_errors
+from daemon.commands import one_line_errors
 from daemon.doctor import examine
 from daemon.errors import FailedError, SourceError
 from daemon.logs import configure_logs
