@@ -67,7 +67,7 @@ def show_person(settings: Settings, participant: str) -> dict[str, Any]:
         ModelError: The list of heads is damaged.
         UnusableInputError: Nothing is kept of this participant, or that is no participant.
     """
-    basis = _basis(settings)
+    basis = basis_of(settings)
     folder = _folder_of(_people(settings), participant)
     of_class: dict[str, int] = {}
     if any(folder.glob(f"samples-{basis.key}.sqlite")):
@@ -91,9 +91,9 @@ def roll_back(settings: Settings, participant: str) -> dict[str, str]:
         ModelError: The list of heads is damaged.
         UnusableInputError: Nothing is kept of this participant, no personal head serves, or a daemon is running.
     """
-    with _alone(settings):
+    with alone(settings):
         folder = _folder_of(_people(settings), participant)
-        was, now = Store(folder / HEADS, basis=_basis(settings).key).step_back()
+        was, now = Store(folder / HEADS, basis=basis_of(settings).key).step_back()
     if was is None:
         msg = f"{participant}: the generic head serves; there is nothing to roll back"
         raise UnusableInputError(msg)
@@ -107,7 +107,7 @@ def forget(settings: Settings, participant: str) -> dict[str, str]:
         FailedError: Something cannot be erased.
         UnusableInputError: Nothing is kept of this participant, or a daemon is running.
     """
-    with _alone(settings):
+    with alone(settings):
         people = _people(settings)
         is_kept = _find(people, participant) is not None
         try:
@@ -142,7 +142,7 @@ def format_model(fields: dict[str, Any]) -> str:
 
 def _personal_heads(settings: Settings) -> list[dict[str, Any]]:
     """Every version of everybody who is known across sessions, in the columns of the other models."""
-    key = _basis(settings).key
+    key = basis_of(settings).key
     people = _people(settings)
     rows = []
     for participant in people.known():
@@ -159,7 +159,8 @@ def _version_fields(participant: str, version: Version, store: Store) -> dict[st
     return fields | {"name": participant, "version": version.name, "kind": version.learner, "in_use": in_use}
 
 
-def _basis(settings: Settings) -> Basis:
+def basis_of(settings: Settings) -> Basis:
+    """The models whose embeddings samples and heads are of now."""
     used = {row["kind"]: row["sha256"] for row in _shared_models(settings) if row["in_use"]}
     return Basis(used["pixel"], used["landmark"])
 
@@ -198,7 +199,7 @@ def _folder_of(people: People, participant: str) -> Path:
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def alone(settings: Settings) -> Iterator[None]:
     """Nobody else changes what is kept, while the context lasts."""
     from daemon.app import locked, state_folder  # noqa: PLC0415
 

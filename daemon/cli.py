@@ -8,6 +8,7 @@ import typer
 
 from daemon.cli_calls import calls_app
 from daemon.cli_models import models_app
+from daemon.cli_personal import personal_app
 from daemon.cli_recordings import recordings_app
 from daemon.cli_tools import config_app, tools_app
 from daemon.commands import ConfigOption, one_line_errors, run_async, settings_from
@@ -62,6 +63,7 @@ def demo(
 
 app.add_typer(recordings_app)
 app.add_typer(calls_app)
+app.add_typer(personal_app)
 app.add_typer(tools_app)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")

@@ -126,6 +126,8 @@ class Personalisation:
     async def leave(self, session: PersonalSession, people: Iterable[Person]) -> None:
         """A session is over: who is known in it alone is forgotten, the others' trainings go on."""
         people = list(people)
+        if self._work:  # what was said before the end is kept
+            await asyncio.wait(self._work)
         for person in people:
             person.files.is_closed = True
         for person in people:
@@ -191,8 +193,15 @@ class Personalisation:
             self._bug = error
 
     async def settle(self) -> None:
-        """Where a session is to wait: until nothing is under way. A bug in what was handed over is raised here."""
-        while self.settings.waits and self._bug is None and (self._work or self._training):
+        """Where a session is to wait: `finish`. A bug in what was handed over is raised here in any case."""
+        if self.settings.waits:
+            await self.finish()
+        if self._bug is not None:
+            raise self._bug
+
+    async def finish(self) -> None:
+        """Waits until nothing is under way; a bug in what was handed over is raised here."""
+        while self._bug is None and (self._work or self._training):
             if self._work:
                 await asyncio.wait(self._work)
                 await asyncio.sleep(0)

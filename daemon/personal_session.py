@@ -122,7 +122,11 @@ class PersonalSession:
         for participant, of_one in rows.items():
             self._keep(self._people[participant], of_one)
         await self._owner.settle()
-        events = [event(float(second.second)) for event in self._untold]
+        return self.untold(float(second.second))
+
+    def untold(self, time_s: float) -> list[Event]:
+        """What has come of trainings since the last second, told once; for whoever has no further second to tell it with."""
+        events = [event(time_s) for event in self._untold]
         self._untold.clear()
         return events
 
