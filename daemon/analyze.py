@@ -31,12 +31,14 @@ from daemon.report.drawn import NAMES
 from daemon.report.page import write_report
 from daemon.report.pictures import remove_pictures
 from daemon.session import Session, SessionInfo
+from daemon.sinks.features import FILE as FEATURES
+from daemon.sinks.features import FeaturesSink
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.tables import TablesSink
 from daemon.sources.file import FileSource, Recording
 from models.loading import ExpressionModels
 
-OUTPUTS = ("seconds.parquet", "group.parquet", "events.jsonl", "tiles.jsonl", "summary.json", "report.html")
+OUTPUTS = ("seconds.parquet", "group.parquet", "events.jsonl", "tiles.jsonl", "summary.json", "report.html", FEATURES)
 SUMMARY = "attuned/summary/1"
 SETTINGS = {
     *("analysis", "gallery", "fusion", "changes", "noise", "denoise"),
@@ -77,6 +79,7 @@ async def analyze(
     annotations: Annotations | None = None,
     personal: bool = False,
     labels: Annotations | None = None,
+    features: bool = False,
 ) -> dict[str, Any]:
     """Writes the outputs of one recording into an empty folder and returns the summary.
 
@@ -86,6 +89,7 @@ async def analyze(
         personal: Whether heads are trained on the way; they and the samples are gone at the end. The second that sets a
             training off waits for it, so that the head reads from a second on that does not depend on the machine.
         labels: Corrections, each given when its second closes.
+        features: Whether `features.parquet` is written.
 
     Raises:
         FailedError: The disk does not take it.
@@ -98,14 +102,18 @@ async def analyze(
         # Until it is done it is partial, also for whoever finds it after a power cut.
         _write_json(folder / "summary.json", {"schema": SUMMARY, "partial": True, "reason": "still being written"})
         source = FileSource(recording, rate_hz=settings.analysis.rate_hz)
-        tables = TablesSink(folder, metadata={"attuned.version": attuned_version(), "attuned.purpose": purpose})
-        session = None
+        metadata = {"attuned.version": attuned_version(), "attuned.purpose": purpose}
+        tables = TablesSink(folder, metadata=metadata)
+        session = faces = None
         try:
             async with (
                 make_reader(settings, models, metrics) as reader,
                 source,
                 _personal(settings, models, metrics, info, reader, labels, wanted=personal) as learning,
             ):
+                if features:
+                    faces = FeaturesSink(folder, learning, metadata=metadata)
+                    reader.personalise(info.id)
                 session = make_session(
                     settings,
                     info=info,
@@ -115,13 +123,17 @@ async def analyze(
                     observe=metrics,
                     consent=ConsentGate("declared"),
                     paced=False,
-                    personal=learning,
+                    personal=faces or learning,
                 )
                 await session.run(on_frame)
         finally:
             tables.close()
+            if faces is not None:
+                faces.close()
             if session is not None:
                 summary = _summary(settings, models, session=session, source=source, tables=tables)
+                if faces is not None and faces.n_dropped:
+                    summary["warnings"].append(f"{faces.n_dropped} seconds of people were too many for {FEATURES}")
                 if personal:
                     summary["settings"] |= settings.model_dump(mode="json", include={"personal"})
                 _write_json(folder / "summary.json", summary)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self, cast
 
 import typer
 from rich.console import Console
@@ -116,6 +116,98 @@ def calibrate(
             tell(asked, tally, result, as_json=as_json)
     if stopped:
         raise KeyboardInterrupt
+
+
+@personal_app.command()
+@one_line_errors
+def label(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="What `attuned analyze` wrote, best with --features.", readable=False),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The sheet; default DIR/labels.csv. Never overwritten.", readable=False)
+    ] = None,
+    n: Annotated[int, typer.Option(min=1, max=10_000, help="Seconds of each participant, at most.")] = 30,
+    method: Annotated[
+        str | None,
+        typer.Option(help="`gsx` (default), `igs`, `mcdue`, `gsy` (default without features) or `random`."),
+    ] = None,
+    apart: Annotated[int, typer.Option(min=1, max=3600, help="Seconds between two that are asked about.")] = 5,
+    rater: Annotated[str, typer.Option(help="Who fills it in; no name is needed.")] = "rater-1",
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Leave out what the models said, so that it leads nobody.")
+    ] = False,
+    read: Annotated[
+        Path | None, typer.Option(metavar="SHEET", help="Make samples of a sheet that was filled in.", readable=False)
+    ] = None,
+    known_as: Annotated[
+        list[str] | None,
+        typer.Option("--as", help="With --read: p-…=p-…, who of the recording is whom sessions know; can be repeated."),
+    ] = None,
+    consent: ConsentOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose the seconds of a recording that a person should be asked about; read the answers back as labels.
+
+    The sheet names the second, the participant and their place in the picture, and what the models said. Watch the
+    recording, and write one of anger, disgust, fear, happiness, sadness, surprise, neutral into the column label, or
+    nothing. What comes back: `attuned analyze VIDEO --personal --labels SHEET` learns from it within the recording;
+    `attuned label DIR --read SHEET --as p-…=p-…` keeps it for a person whom later sessions know.
+    """
+    from daemon.annotate import read_annotations
+    from daemon.label import choose, keep_labels, write_sheet
+    from daemon.report.tables import read_tables
+    from models.personal.selection import METHODS
+
+    settings, tables = settings_from(config), read_tables(folder)
+    if method is not None and method not in METHODS:
+        msg = f"--method {method}: choose from {', '.join(METHODS)}"
+        raise UnusableInputError(msg)
+    if read is None:
+        if known_as:
+            msg = "--as says whose answers are kept; give --read SHEET as well"
+            raise UnusableInputError(msg)
+        path = out or folder / "labels.csv"
+        used, chosen = choose(folder, tables, settings, method=method, n=n, apart_s=apart)
+        n_lines = write_sheet(tables, chosen, path, rater=rater, blind=blind)
+        if as_json:
+            print(json.dumps({"sheet": str(path), "method": used, "seconds": chosen}))
+        else:
+            print(
+                f"{path}: {n_lines} seconds to label, chosen by {used}; leave out what you cannot tell", file=sys.stderr
+            )
+        return
+    annotations, whom = read_annotations(read), known_people(known_as or [])
+    from daemon.app import locked, state_folder
+
+    for participant in whom.values():
+        agreed(consent, participant)
+    with locked(state_folder(settings)):
+        done = keep_labels(folder, tables, annotations, settings, known_as=whom)
+    if as_json:
+        print(json.dumps({"participants": [asdict(found) for found in done]}))
+        return
+    for found in done:
+        told = ", ".join(f"{name} {count}" for name, count in found.kept.items()) or "none"
+        print(f"{found.participant}: kept {told} (seconds); {found.without_face} without a face")
+        print(f"for a training: {found.missing or 'nothing is missing; it comes with the next session'}")
+
+
+def known_people(pairs: list[str]) -> dict[str, str]:
+    """Participants of a recording, and who they are in sessions."""
+    people = [tuple(pair.split("=")) for pair in pairs]
+    for names in people:
+        if len(names) != 2 or not all(re.fullmatch(PSEUDONYM, name) for name in names):  # noqa: PLR2004 (a pair)
+            msg = "--as: give p-…=p-…, a participant of the recording and the pseudonym by which sessions know this person"
+            raise UnusableInputError(msg)
+    whom = dict(cast("list[tuple[str, str]]", people))
+    if not whom or len(whom) < len(pairs) or len(set(whom.values())) < len(pairs):
+        needs_none = "`attuned analyze VIDEO --personal --labels SHEET` needs none"
+        msg = f"--read keeps answers for people whom sessions know: give --as p-…=p-… for each, once; {needs_none}"
+        raise UnusableInputError(msg)
+    return whom
 
 
 async def _calibrate(

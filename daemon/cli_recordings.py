@@ -54,6 +54,12 @@ def analyze(
             help="Corrections to learn from, a CSV like that of --annotations; with --personal.", readable=False
         ),
     ] = None,
+    features: Annotated[
+        bool,
+        typer.Option(
+            "--features", help="Also features.parquet, each face as numbers: what `attuned label` chooses by."
+        ),
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Turn recordings into tables and a report, as fast as the machine can.
@@ -104,6 +110,7 @@ def analyze(
                     annotations=truth,
                     personal=personal,
                     labels=corrections,
+                    features=features,
                 )
             )
             progress.update(

@@ -21,7 +21,10 @@ evaluate_app = typer.Typer(no_args_is_help=True, help="Measure models and galler
 @one_line_errors
 def evaluate_expression_command(
     data: Annotated[
-        Path, typer.Argument(help="An npz, a MANIFEST.csv, a folder of pictures, FER2013, RAF-DB, AffectNet (docs/models.md).")
+        Path,
+        typer.Argument(
+            help="An npz, a MANIFEST.csv, a folder of pictures, FER2013, RAF-DB, AffectNet (docs/models.md)."
+        ),
     ],
     model: Annotated[
         list[str] | None, typer.Option(help="By name, `fused`, or the .yaml of one of yours; default: all we ship.")
@@ -30,7 +33,8 @@ def evaluate_expression_command(
         str | None, typer.Option(help="The part of the data to take, such as PublicTest, test or validation.")
     ] = None,
     condition: Annotated[
-        list[str] | None, typer.Option(help="Degrade the pictures as well: 24px, dark, noise, turned, … (docs/models.md).")
+        list[str] | None,
+        typer.Option(help="Degrade the pictures as well: 24px, dark, noise, turned, … (docs/models.md)."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="PNG with confusion, reliability, risk and F1.", readable=False)

@@ -21,6 +21,7 @@ import structlog
 
 from daemon.training_process import OUT_OF_MEMORY
 from models.errors import ModelError
+from models.personal.attempts import Attempt, note_attempt
 from models.personal.basis import Basis
 from models.personal.gate import DEFAULT_GATE, GateSettings
 from models.personal.monitor import Harm
@@ -211,6 +212,8 @@ class Trainer:
             running = self._running = _Running(request.participant)
             try:
                 outcome = await self._train(request, running)
+                if not running.dropped:
+                    await self._note(request, outcome)
             finally:
                 self._running = None
                 running.over.set()
@@ -240,6 +243,16 @@ class Trainer:
             # What cannot be erased now is erased before the next training, or at the next start.
             with suppress(OSError):
                 await self._call(lambda: erase_folder(job))
+
+    async def _note(self, request: Request, outcome: Outcome) -> None:
+        """Keeps what came of it for the participant's report; where the disk refuses, that alone is lost."""
+        verdict = {} if outcome.result is None else outcome.result.verdict
+        version = None if outcome.version is None else outcome.version.name
+        attempt = Attempt.of(self._clock(), outcome.learner, version, outcome.reasons, verdict)
+        try:
+            await self._call(lambda: note_attempt(request.folder, attempt))
+        except OSError as error:
+            log.warning("what came of a personal training could not be noted", detail=str(error))
 
     def _prepare(self, request: Request, job: Path) -> None:
         erase_folder(job)

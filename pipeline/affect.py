@@ -37,7 +37,9 @@ def distribution_of_affect(valence: float, arousal: float) -> F64:
     found = minimize(dual, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-_STEEPEST, _STEEPEST)] * 2)
     p = softmax(VALENCE_AROUSAL @ found.x)
     if (np.abs(p @ VALENCE_AROUSAL - wanted) > TOLERANCE).any():
-        msg = f"valence {valence:g} with arousal {arousal:g} is no mixture of the seven expressions; give a label instead"
+        msg = (
+            f"valence {valence:g} with arousal {arousal:g} is no mixture of the seven expressions; give a label instead"
+        )
         raise ValueError(msg)
     return p
 
