@@ -68,7 +68,7 @@ def show_person(settings: Settings, participant: str) -> dict[str, Any]:
         UnusableInputError: Nothing is kept of this participant, or that is no participant.
     """
     basis = basis_of(settings)
-    folder = _folder_of(_people(settings), participant)
+    folder = folder_of(people_of(settings), participant)
     of_class: dict[str, int] = {}
     if any(folder.glob(f"samples-{basis.key}.sqlite")):
         with Buffer(folder, basis=basis) as buffer:
@@ -92,7 +92,7 @@ def roll_back(settings: Settings, participant: str) -> dict[str, str]:
         UnusableInputError: Nothing is kept of this participant, no personal head serves, or a daemon is running.
     """
     with alone(settings):
-        folder = _folder_of(_people(settings), participant)
+        folder = folder_of(people_of(settings), participant)
         was, now = Store(folder / HEADS, basis=basis_of(settings).key).step_back()
     if was is None:
         msg = f"{participant}: the generic head serves; there is nothing to roll back"
@@ -108,12 +108,12 @@ def forget(settings: Settings, participant: str) -> dict[str, str]:
         UnusableInputError: Nothing is kept of this participant, or a daemon is running.
     """
     with alone(settings):
-        people = _people(settings)
+        people = people_of(settings)
         is_kept = _find(people, participant) is not None
         try:
             n_rows = _erase_history(settings, participant)
             if not is_kept and n_rows == 0:
-                _folder_of(people, participant)
+                folder_of(people, participant)
             people.forget(participant)
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
@@ -143,7 +143,7 @@ def format_model(fields: dict[str, Any]) -> str:
 def _personal_heads(settings: Settings) -> list[dict[str, Any]]:
     """Every version of everybody who is known across sessions, in the columns of the other models."""
     key = basis_of(settings).key
-    people = _people(settings)
+    people = people_of(settings)
     rows = []
     for participant in people.known():
         folder = people.root / participant / HEADS
@@ -165,7 +165,8 @@ def basis_of(settings: Settings) -> Basis:
     return Basis(used["pixel"], used["landmark"])
 
 
-def _people(settings: Settings) -> People:
+def people_of(settings: Settings) -> People:
+    """Whose samples and heads are kept."""
     from daemon.app import state_folder  # noqa: PLC0415 (everything else of the daemon comes with it)
 
     return People(state_folder(settings) / "personal")
@@ -190,7 +191,12 @@ def _find(people: People, participant: str) -> Path | None:
         raise UnusableInputError(str(error)) from error
 
 
-def _folder_of(people: People, participant: str) -> Path:
+def folder_of(people: People, participant: str) -> Path:
+    """What is kept of a participant.
+
+    Raises:
+        UnusableInputError: Nothing is, or that is no participant.
+    """
     folder = _find(people, participant)
     if folder is None:
         msg = f"nothing is kept of {participant}; `attuned models list` shows of whom something is"

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -64,3 +66,21 @@ def models_forget(
 
     done = forget(settings_from(config), participant)
     print(json.dumps(done) if as_json else f"{done['participant']}: {done['state']}")
+
+
+@models_app.command("report")
+@one_line_errors
+def models_report(
+    participant: Annotated[str, typer.Argument(help="Whose models, such as p-3f2a91c0.")],
+    out: Annotated[Path, typer.Option(help="Folder for personal.html and figures/.", readable=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace what was written into the folder before.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """What was learnt of a participant and whether it helps, as a page with figures and their data.
+
+    Before and after, learning curves by method of selection, principal components, correlations and importances of
+    features, heads, and what was tried and rejected. For many people at once: `attuned evaluate personal`.
+    """
+    from daemon.report.personal import write_personal_report
+
+    print(f"{write_personal_report(settings_from(config), participant, out, force=force)}", file=sys.stderr)

@@ -84,13 +84,13 @@ def render(found: Findings, pictures: Sequence[Picture]) -> str:
     return fill(f"attuned: {name}", body)
 
 
-def fill(title: str, body: Iterable[str]) -> str:
-    """A page with its style and its script."""
+def fill(title: str, body: Iterable[str], *, has_charts: bool = True) -> str:
+    """A page with its style and its script; four megabytes of these are left out where nothing is to be drawn."""
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
         palette="\n".join(f".{emotion} {{ background: {colour}; }}" for emotion, colour in PALETTE.items()),
         body="\n".join(body),
-        plotly=get_plotlyjs(),
+        plotly=get_plotlyjs() if has_charts else "",
     )
 
 
