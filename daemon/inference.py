@@ -38,6 +38,8 @@ Found = tuple[U8, F32, float]
 _UNREAD: F32 = np.full((1, N_INTERPRETABLE), np.nan, dtype=np.float32)
 MAX_TRACKERS = 64
 """Trackers of a session kept at most, about 19 MB each; who was not seen for longest goes first."""
+IDLE_S = 30.0
+"""And none is kept of whom nothing was seen for so long: where people come and go, most never come back."""
 
 
 class _Serving:
@@ -88,7 +90,7 @@ class FaceReader:
         self._observe = observe
         self._watch = watch
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="faces")
-        self._trackers: dict[str, dict[str, FaceTracker]] = {}
+        self._trackers: dict[str, dict[str, tuple[FaceTracker, float]]] = {}
         self._serving: dict[str, _Serving] = {}
 
     async def __aenter__(self) -> Self:
@@ -118,7 +120,7 @@ class FaceReader:
     ) -> tuple[list[FaceReading], tuple[str, ...]]:
         """Readings of the tiles in which a face was found, in their order, and whose face is too small to be read."""
         began = time.perf_counter()
-        [finds] = await self._together(lambda: self._finds(session, tiles))
+        [finds] = await self._together(lambda: self._finds(session, time_s, tiles))
         found = await self._together(*finds)
         self._observe("faces", time.perf_counter() - began)
         seen = [(tile, *face) for tile, face in zip(tiles, found, strict=True) if isinstance(face, tuple)]
@@ -149,7 +151,7 @@ class FaceReader:
     def forget(self, session: str) -> None:
         """Gives the trackers of a session back, when it has ended and none of them is in use."""
         self._serving.pop(session, None)
-        for tracker in self._trackers.pop(session, {}).values():
+        for tracker, _ in self._trackers.pop(session, {}).values():
             tracker.close()
 
     async def _together(self, *work: Callable[[], T]) -> list[T]:
@@ -171,7 +173,9 @@ class FaceReader:
         self._observe(stage, time.perf_counter() - began)
         return expressions
 
-    def _finds(self, session: str, tiles: Sequence[Tile]) -> list[Callable[[], Found | Literal["small"] | None]]:
+    def _finds(
+        self, session: str, time_s: float, tiles: Sequence[Tile]
+    ) -> list[Callable[[], Found | Literal["small"] | None]]:
         """What is to be done for each tile, with the tracker of its participant.
 
         A session's frames are read one after the other, so none of its trackers is in use here; whose turn has come
@@ -179,11 +183,12 @@ class FaceReader:
         """
         trackers = self._trackers.setdefault(session, {})
         for tile in tiles:
-            known = tile.participant in trackers
-            trackers[tile.participant] = trackers.pop(tile.participant) if known else self._open_tracker()
-        for participant in list(trackers)[: max(0, len(trackers) - max(MAX_TRACKERS, len(tiles)))]:
-            trackers.pop(participant).close()
-        return [partial(_find, trackers[tile.participant], tile, self._pixel.crop) for tile in tiles]
+            known = trackers.pop(tile.participant, None)
+            trackers[tile.participant] = (self._open_tracker() if known is None else known[0], time_s)
+        n_kept = max(MAX_TRACKERS, len(tiles))
+        while len(trackers) > n_kept or (trackers and next(iter(trackers.values()))[1] < time_s - IDLE_S):
+            trackers.pop(next(iter(trackers)))[0].close()
+        return [partial(_find, trackers[tile.participant][0], tile, self._pixel.crop) for tile in tiles]
 
 
 def _personal(

@@ -99,6 +99,7 @@ class Files:
         self._settings = settings
         self._time_of = time_of
         self._stack = ExitStack()
+        self._open = ExitStack()
         self._buffer: Buffer | None = None
         self.folder: Path | None = None
         self.is_closed = False
@@ -146,17 +147,24 @@ class Files:
         if folder is not None and not self.is_closed:
             self._store(folder).roll_back(harm.version, harm.reason)
 
+    def rest(self) -> None:
+        """Gives open files back while nobody is there; the next sample opens them again."""
+        self._buffer = None
+        self._open.close()
+
     def close(self) -> bool:
         """Gives files back, and whether there were any; the folder of who is known in this session alone goes with them."""
-        had = self._buffer is not None
-        self._buffer = self.folder = None
+        had = self.folder is not None
+        self.rest()
+        self.folder = None
         self._stack.close()
         return had
 
     def _opened(self) -> Buffer:
         if self._buffer is None:
-            self.folder = self._stack.enter_context(self._people.opened(self._participant, stable=self._is_stable))
-            self._buffer = self._stack.enter_context(
+            if self.folder is None:
+                self.folder = self._stack.enter_context(self._people.opened(self._participant, stable=self._is_stable))
+            self._buffer = self._open.enter_context(
                 Buffer(
                     self.folder,
                     basis=self._kit.basis,

@@ -121,6 +121,7 @@ class PersonalSession:
                     rows.setdefault(person.id, []).extend(self._labelled(person, settled.second, label))
         for participant, of_one in rows.items():
             self._keep(self._people[participant], of_one)
+        self._let_rest(second.second)
         await self._owner.settle()
         return self.untold(float(second.second))
 
@@ -219,6 +220,13 @@ class PersonalSession:
             if person.is_stable:
                 self._owner.hand(person.files.current, partial(self._loaded, person), must=True)
         return person
+
+    def _let_rest(self, second: int) -> None:
+        """Whoever was not seen for a while has no file open and no face in memory: most never come back."""
+        for person in self._people.values():
+            if person.seen and next(reversed(person.seen)) < second - MEMORY_S:
+                person.seen.clear()
+                self._owner.hand(person.files.rest, must=True)
 
     def _labelled(self, person: Person, second: int, label: Label) -> list[Row]:
         """The row of a second, where its face is known; and what the label says of the head that read it."""

@@ -3,6 +3,7 @@
 The registry is given, so that two of these never meet.
 """
 
+import asyncio
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,7 @@ class Metrics:
         self._last_frame = gauge(
             "last_frame_timestamp_seconds", "When the newest frame was taken, in seconds since the epoch."
         )
+        gauge("tasks", "Tasks of the event loop; what grows there leaks.").set_function(_n_tasks)
         self._group_emotion = gauge("group_emotion_ratio", "Group emotion, 0 to 1.", "session", "emotion")
         self._group_synchrony = gauge(
             "group_synchrony_ratio", "Share of pairs that move together, 0 to 1; absent while unknown.", "session"
@@ -184,3 +186,11 @@ class Metrics:
         self._group_synchrony.remove_by_labels({"session": session})
         for kind in GROUP_TYPES:
             self._group_type.remove_by_labels({"session": session, "type": kind})
+
+
+def _n_tasks() -> float:
+    """Tasks of the loop that serves metrics; 0 where there is none."""
+    try:
+        return float(len(asyncio.all_tasks()))
+    except RuntimeError:
+        return 0.0

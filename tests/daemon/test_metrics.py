@@ -34,6 +34,7 @@ CONTRACT = [
     "attuned_outbox_damaged",
     "attuned_reconnects",
     "attuned_personal_models",
+    "attuned_tasks",
     "attuned_last_frame_timestamp_seconds",
     "attuned_build_info",
     "attuned_model_info",
@@ -93,7 +94,8 @@ def test_what_is_observed_is_counted() -> None:
         for name in (
             "attuned_frames_received_total",
             "attuned_faces_analysed_total",
-            "attuned_last_frame_timestamp_seconds",
+            "attuned_tasks",
+    "attuned_last_frame_timestamp_seconds",
             "attuned_mqtt_outbox_messages",
             "attuned_second_end_to_publish_seconds_sum",
         )
