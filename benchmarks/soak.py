@@ -19,7 +19,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,9 @@ def judge(samples: Samples, lags: Sequence[tuple[float, float]], warm_s: float) 
     }
 
 
-def draw(path: Path, samples: Samples, lags: Sequence[tuple[float, float]], outages: Sequence[float], warm_s: float) -> None:
+def draw(
+    path: Path, samples: Samples, lags: Sequence[tuple[float, float]], outages: Sequence[float], warm_s: float
+) -> None:
     """Writes the plot."""
     import matplotlib as mpl  # noqa: PLC0415 (only here)
 
@@ -215,7 +217,14 @@ class Watcher:
 def _metrics() -> dict[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{HTTP_PORT}/metrics", timeout=10) as page:
         lines = page.read().decode().splitlines()
-    wanted = ("attuned_tasks ", "attuned_mqtt_", "attuned_frames_", "attuned_faces_", "attuned_participants", "attuned_reconnects")
+    wanted = (
+        "attuned_tasks ",
+        "attuned_mqtt_",
+        "attuned_frames_",
+        "attuned_faces_",
+        "attuned_participants",
+        "attuned_reconnects",
+    )
     found = (line.rsplit(" ", 1) for line in lines if line.startswith(wanted))
     return {name: float(value) for name, value in found}
 
@@ -308,7 +317,9 @@ class Rig:
         return self._n
 
 
-def run(seconds: float, warm_s: float, folder: Path) -> tuple[dict[str, Any], Samples, list[tuple[float, float]], list[float]]:
+def run(
+    seconds: float, warm_s: float, folder: Path
+) -> tuple[dict[str, Any], Samples, list[tuple[float, float]], list[float]]:
     """The whole of it."""
     with ExitStack() as stack:
         rig = Rig(stack, folder)
@@ -341,7 +352,9 @@ def run(seconds: float, warm_s: float, folder: Path) -> tuple[dict[str, Any], Sa
                 seen.setdefault(who, set()).add(second)
                 lags.append((came_s - wall_s, came_s - (second + 1)))
             if len(rows) % 12 == 0:
-                say(f"{now_s:.0f} s: {rows[-1][1] / 1024:.0f} MiB, {rows[-1][2:]} files, threads, tasks, {rig.n_come} came")
+                say(
+                    f"{now_s:.0f} s: {rows[-1][1] / 1024:.0f} MiB, {rows[-1][2:]} files, threads, tasks, {rig.n_come} came"
+                )
         rig.daemon.send_signal(15)
         exit_code = rig.daemon.wait(60)
         log = rig.log.read_text()
@@ -365,9 +378,7 @@ def run(seconds: float, warm_s: float, folder: Path) -> tuple[dict[str, Any], Sa
 
 def look(pid: int) -> tuple[float, float, float]:
     """Resident KiB, open files and threads of a process."""
-    fields = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
-    )
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     files = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 (names of things that come and go)
     return float(fields["VmRSS"].split()[0]), float(files), float(fields["Threads"])
 

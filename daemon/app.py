@@ -25,6 +25,7 @@ from config.settings import Settings
 from daemon.api import SessionsApi
 from daemon.asyncapi import asyncapi_yaml
 from daemon.broker import PROTOCOL, embedded_broker
+from daemon.clock import utc_s
 from daemon.consent import Answers, ConsentGate
 from daemon.corrections import Correction
 from daemon.errors import FailedError, UnusableInputError
@@ -309,12 +310,13 @@ class Node:
                     max_readings=settings.outbox.max_readings,
                     max_bytes=settings.outbox.max_mb * 2**20,
                     max_age_s=settings.outbox.max_age_s,
+                    now=utc_s,
                 )
             )
             self._history: History | None = None
             if settings.history.enabled:
                 path, bounds = folder / HISTORY_FILE, settings.history
-                history = History(path, days=bounds.days, max_bytes=bounds.max_mb * 2**20)
+                history = History(path, days=bounds.days, max_bytes=bounds.max_mb * 2**20, now=utc_s)
                 self._history = await stack.enter_async_context(history)
             reader = make_reader(settings, self._models, self._metrics, self._page.watch)
             self._reader = await stack.enter_async_context(reader)
@@ -548,7 +550,8 @@ class Node:
 
     def _missing(self) -> list[str]:
         """What `/readyz` waits for."""
-        return [] if self._mqtt.connected.is_set() else ["mqtt"]
+        missing = [] if self._mqtt.connected.is_set() else ["mqtt"]
+        return [*missing, "state_dir"] if self._outbox.is_refused else missing
 
     def _describe(self, plans: Sequence[Plan]) -> dict[str, object]:
         """What the node says of itself."""

@@ -40,6 +40,8 @@ LIVE_MAX = 2000
 BATCH = 8
 """Events on their way at once; some brokers take no more than ten (MQTT 5, Receive Maximum)."""
 GOODBYE_S = 1.0
+RETRY_S = 1.0
+"""While the disk refuses what is to be sent, it is asked again so often."""
 
 ConsentHandler = Callable[[str, str, bool], Awaitable[None]]
 LabelHandler = Callable[[str, str, str], Awaitable[None]]
@@ -307,10 +309,11 @@ class MqttSink:
                 # Told once the broker is there again: before, it would only have pushed out more.
                 self._untold = False
                 await self._outbox.announce(_announcement)
+                self._untold = self._untold or self._outbox.is_refused
             waiting = await self._outbox.oldest(limit=BATCH)
             await self._send_waiting(link, waiting, replay)
             self._metrics.outbox(self._outbox.n_waiting)
-            if waiting or self._live or self._untold:
+            if waiting or self._live or (self._untold and not self._outbox.is_refused):
                 continue
             if self._closing.is_set():
                 if self._home is not None and self._home.remove_on_exit:
@@ -318,7 +321,14 @@ class MqttSink:
                     await self._outbox.forget(self._home.topic)
                 await link.publish(self._topics.availability, b"offline", retain=True, content=PLAIN)
                 return
-            await self._work.wait()
+            if not self._outbox.is_refused:
+                await self._work.wait()
+                continue
+            # Nobody says when the disk takes it again.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S):
+                    await self._work.wait()
+            self._discarded(await self._outbox.retry())
 
     async def _send_live(self, link: Link) -> None:
         """What is worth something now: once, or not at all."""

@@ -26,6 +26,16 @@ CREATE INDEX IF NOT EXISTS readings ON messages (id) WHERE seq IS NULL
 
 
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+REFUSED = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
 
 
 class DamagedError(sqlite3.DatabaseError):
@@ -35,6 +45,11 @@ class DamagedError(sqlite3.DatabaseError):
 def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Whether the file is damaged, and not the disk full or the file locked."""
     return isinstance(error, DamagedError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the disk does not take it now, and may later: it is full or read-only, or somebody has locked the file."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in REFUSED
 
 
 def open_file(path: Path) -> sqlite3.Connection:
