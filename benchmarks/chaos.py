@@ -29,7 +29,7 @@ from rtsp_server import RtspServer  # noqa: E402
 
 from daemon.demo.call import make_script, write_call  # noqa: E402
 
-STATE = "12m"
+STATE = "96m"
 """Size of the disk that is filled."""
 
 

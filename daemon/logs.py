@@ -1,13 +1,39 @@
 """Logs: to stderr, as text in a terminal and as JSON elsewhere; state changes only, never a person."""
 
+import errno
 import logging
 import sys
+import time
 from typing import Literal, TextIO
 
 import structlog
 
 CHATTY = ("aioice", "aiortc", "amqtt", "transitions", "asyncio", "aiohttp", "mqtt")
 """Libraries that log their daily life, warnings of every client that leaves included; their errors are heard."""
+
+AGAIN_S = 60.0
+"""What asyncio would say again and again while no file can be opened is said so often."""
+
+
+class _OutOfFiles(logging.Filter):
+    """One line a minute where asyncio has a traceback for each connection that it cannot take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._again_s = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is worth saying; it is rewritten."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, OSError) or error.errno not in {errno.EMFILE, errno.ENFILE}:
+            return True
+        now_s = time.monotonic()
+        if now_s < self._again_s:
+            return False
+        self._again_s = now_s + AGAIN_S
+        record.msg = "no more files can be opened, so connections wait; raise the limit of open files (ulimit -n)"
+        record.args, record.exc_info = (), None
+        return True
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -58,3 +84,7 @@ def configure_logs(*, level: str = "info", style: Literal["auto", "json", "text"
     root.setLevel(level.upper())
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
+    noisy = logging.getLogger("asyncio")
+    for told in [told for told in noisy.filters if isinstance(told, _OutOfFiles)]:
+        noisy.removeFilter(told)
+    noisy.addFilter(_OutOfFiles())

@@ -68,6 +68,7 @@ class Personalisation:
         self._training: dict[str, tuple[PersonalSession, Person]] = {}
         self._outcome = asyncio.Event()
         self._bug: BaseException | None = None
+        self._is_refused = False
         self.sessions: list[PersonalSession] = []
 
     async def __aenter__(self) -> Self:
@@ -186,9 +187,13 @@ class Personalisation:
         self._work.discard(future)
         error = future.exception()
         if error is None:
+            self._is_refused = False
             then(future.result())
         elif isinstance(error, OSError | ModelError):
-            log.warning("personal data cannot be used", detail=str(error))
+            # A full disk refuses every sample of everybody; once is enough until it takes one.
+            if not self._is_refused:
+                log.warning("personal data cannot be used", detail=str(error))
+            self._is_refused = True
         else:
             self._bug = error
 

@@ -6,7 +6,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 from chaos_rig import HOLD_S, ROOT, Daemon, Rig
 from rtsp_server import RtspServer, looped
 
@@ -185,7 +183,7 @@ def garbage(stage: Stage) -> Outcome:
 def wrong_timestamps(stage: Stage) -> Outcome:
     """A recording whose timestamps jump back, far ahead and below zero is played."""
     rig = stage.rig
-    path = stage.rig.folder / "wrong-times.mkv"
+    path = stage.rig.folder / "wrong-times.ts"
     rig.begin("times", str(path))
     rig.until_state("times", {"ended", "failed"}, 60)
     state = rig.state("times")
@@ -379,7 +377,7 @@ def can_mount() -> bool:
 
 
 def harmful_streams(folder: Path, call: Path) -> dict[str, str]:
-    """Pipelines for an RTSP server: `call` as it is, `sizes` and `garbage`; and `wrong-times.mkv` beside them."""
+    """Pipelines for an RTSP server: `call` as it is, `sizes` and `garbage`; and `wrong-times.ts` beside them."""
     streams = folder / "streams"
     streams.mkdir()
     small = streams / "small.mp4"
@@ -391,7 +389,7 @@ def harmful_streams(folder: Path, call: Path) -> dict[str, str]:
         paths[name] = looped(streams / name, *recordings)
     file = streams / "garbage" / "looped.h264"
     file.write_bytes(spoiled(file.read_bytes()))
-    scrambled(call, folder / "wrong-times.mkv")
+    scrambled(call, folder / "wrong-times.ts")
     return paths
 
 
@@ -413,20 +411,11 @@ def spoiled(stream: bytes, *, every: int = 3, seed: int = 1) -> bytes:
 
 
 def scrambled(call: Path, path: Path) -> None:
-    """The first eight seconds of a recording, with timestamps that jump ahead by a day, and back, and below zero."""
-    with av.open(str(call)) as source, av.open(str(path), "w") as target:
-        stream = source.streams.video[0]
-        copy = target.add_stream_from_template(stream)
-        for number, packet in enumerate(source.demux(stream)):
-            if packet.size == 0 or number >= 200:
-                continue
-            step = int(86400 / stream.time_base)
-            part = number // 50
-            offset = (0, step, step // 2, 2 * step)[part]
-            packet.pts, packet.dts = packet.pts + offset, None
-            packet.dts = packet.pts
-            packet.stream = copy
-            try:
-                target.mux(packet)
-            except av.error.FFmpegError:
-                sys.stderr.write(f"muxer refused packet {number}\n")
+    """Eight seconds of a recording in four parts whose timestamps begin at 0, a day, 0 again and two hours."""
+    with path.open("wb") as whole:
+        for number, offset_s in enumerate((0, 86_400, 0, 7200)):
+            part = path.with_suffix(f".{number}.ts")
+            command = ["ffmpeg", "-v", "error", "-ss", str(2 * number), "-t", "2", "-i", call, "-c:v", "libx264"]
+            more = ["-preset", "ultrafast", "-bf", "0", "-output_ts_offset", str(offset_s), "-f", "mpegts", part]
+            subprocess.run([*command, *more], check=True)
+            whole.write(part.read_bytes())

@@ -29,8 +29,8 @@ import aiomqtt
 
 ROOT = Path(__file__).parent.parent
 SESSIONS = "/api/v1/sessions"
-HOLD_S = 2.5
-"""What was seen last stands for a second, and seconds are whole."""
+HOLD_S = 3.5
+"""A picture is shown 2.5 s after it was made at the latest, and stands for a second."""
 
 
 def free_port() -> int:
@@ -441,7 +441,7 @@ class Rig:
             return [f"the daemon is gone: {self.daemon.log()[-600:]}"]
         log = self.daemon.log()
         if "Traceback" in log[self._n_log :]:
-            found.append(f"a traceback: {log[log.rindex('Traceback') :][-800:]}")
+            found.append(f"a traceback: {log[log.rindex('Traceback') - 200 :][:1500]}")
         self._n_log = len(log)
         published = self.daemon.published()
         try:

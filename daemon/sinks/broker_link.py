@@ -131,7 +131,7 @@ class Dialler:
             retain=True,
             properties=_dressed(PacketTypes.WILLMESSAGE, PLAIN) if is_5 else None,
         )
-        async with aiomqtt.Client(
+        client = aiomqtt.Client(
             self.host,
             self.port,
             # A password alone goes with an empty name: MQTT 3.1.1 has none without one.
@@ -145,9 +145,16 @@ class Dialler:
             # A broker without MQTT 5 may leave us without an answer; that must not take long.
             timeout=HANDSHAKE_S if is_5 else ANSWER_S,
             max_queued_incoming_messages=INCOMING_MAX,
-        ) as client:
-            client.timeout = ANSWER_S
-            yield Link(client, self.protocol)
+        )
+        try:
+            async with client:
+                client.timeout = ANSWER_S
+                yield Link(client, self.protocol)
+        finally:
+            # Cut off while it connects, aiomqtt leaves the reason in a future that nobody asks, and asyncio complains.
+            why = client._disconnected  # noqa: SLF001
+            if why.done() and not why.cancelled():
+                why.exception()
 
     def adapt(self, error: aiomqtt.MqttError, *, ever: bool) -> bool:
         """Goes over to the other protocol where this one seems not to be spoken; whether to try it at once.

@@ -175,7 +175,9 @@ def _pictures(recording: Recording, tally: Tally) -> Iterator[tuple[VideoFrame, 
             yield picture, time_s, float(stream.sample_aspect_ratio or 1)
     if tally.problem is None and tally.n_decoded == 0:
         tally.problem = "no picture could be decoded"
-    if tally.problem is None and recording.video_s and tally.end_s < recording.video_s - MISSING_MAX_S:
+    # Of timestamps that were set anew the container counts the jumps.
+    is_known = recording.video_s is not None and tally.n_jumps == 0
+    if tally.problem is None and is_known and tally.end_s < (recording.video_s or 0.0) - MISSING_MAX_S:
         tally.problem = f"the file ends after {tally.end_s:.1f} s of {recording.video_s:.1f} s"
 
 
