@@ -192,7 +192,9 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigError([f"{path}{line}: is not YAML: {getattr(error, 'problem', None) or error}"]) from error
     except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
         # What PyYAML raises for values that only look like a date, a number or a switch, such as 2026-13-45.
-        raise ConfigError([f"{path}: has a value that is not what it looks like ({error}); put it into quotes"]) from error
+        raise ConfigError(
+            [f"{path}: has a value that is not what it looks like ({error}); put it into quotes"]
+        ) from error
     if values is None:
         return text, {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):

@@ -23,8 +23,6 @@ from config.errors import ConfigError
 from config.settings import load_settings
 from daemon.corrections import Correction
 from daemon.errors import SourceError
-from daemon.inference import _find
-from daemon.seats import GalleryFollower
 from daemon.sources.file import Tally, probe, read_frames
 from daemon.sources.janus_api import (
     RefusedError,
@@ -41,9 +39,9 @@ from daemon.sources.janus_room import Address, camera_of, is_person
 from daemon.sources.rtsp import parse_address
 from daemon.sources.sdp import Description, Fragment, answer_for, transcript, unreadable
 from daemon.sources.urls import kind_of, shown
-from models.faces import MediaPipeFaceSpotter, MediaPipeFaceTracker
 from pipeline.gallery import GalleryHints, GallerySettings, GallerySplitter
 from pipeline.identity import TileIdentity
+from pipeline.protocols import FaceSpotter, FaceTracker
 from pipeline.types import U8, Crop, Tile
 from pipeline.wire import Topics, read_participant_emotion
 
@@ -52,11 +50,12 @@ SIDE_MAX = 700
 PICTURES_MAX = 200
 
 
-def one_line(error: Exception) -> None:
-    """What users are told is one line and not empty."""
-    text = str(error)
-    assert text.strip(), "an error without words"
-    assert "\n" not in text.strip(), f"more than a line: {text!r}"
+def one_line(*told: object) -> None:
+    """Whatever users are told is a line each, and not empty."""
+    assert told, "nothing is told"
+    for text in map(str, told):
+        assert text.strip(), "an error without words"
+        assert "\n" not in text.strip(), f"more than a line: {text!r}"
 
 
 def config(data: bytes) -> None:
@@ -67,8 +66,7 @@ def config(data: bytes) -> None:
         try:
             load_settings(Path(file.name))
         except ConfigError as error:
-            assert error.mistakes
-            assert all(mistake.strip() for mistake in error.mistakes)
+            one_line(*error.mistakes)
 
 
 def wire(data: bytes) -> None:
@@ -104,8 +102,9 @@ def sdp(data: bytes) -> None:
     assert why is None or "\n" not in why
     written = transcript(description)
     if description.read_sections():
-        # aiortc takes its words from us alone.
-        SessionDescription.parse(written)
+        # aiortc's parser raises whatever its lines happen to raise; `Peer` tells it in a line.
+        with suppress(ValueError, LookupError, AssertionError, AttributeError, StopIteration, RuntimeError):
+            SessionDescription.parse(written)
         answer_for(description, written)
 
 
@@ -143,6 +142,8 @@ def addresses(data: bytes) -> None:
 
 def gallery(data: bytes) -> None:
     """Pictures of any size and content, one after the other, through splitting and recognising people."""
+    from daemon.seats import GalleryFollower  # noqa: PLC0415 (brings MediaPipe)
+
     follower = GalleryFollower(
         GallerySplitter(GallerySettings(), GalleryHints(None, ())), TileIdentity("seed"), open_spotter=_spotter
     )
@@ -159,6 +160,8 @@ def gallery(data: bytes) -> None:
 
 def faces(data: bytes) -> None:
     """Tiles of any size and content through face mesh, crop, pose and quality."""
+    from daemon.inference import _find  # noqa: PLC0415 (brings MediaPipe)
+
     for number, image in enumerate(pictures(data)):
         height, width = image.shape[:2]
         found = _find(_tracker(), Tile(f"p-{number:08x}", (0, 0, width, height), image), Crop())
@@ -233,12 +236,16 @@ def _face() -> U8:
 
 
 @cache
-def _tracker() -> MediaPipeFaceTracker:
+def _tracker() -> FaceTracker:
+    from models.faces import MediaPipeFaceTracker  # noqa: PLC0415 (is slow to come)
+
     return MediaPipeFaceTracker()
 
 
 @cache
-def _spotter() -> MediaPipeFaceSpotter:
+def _spotter() -> FaceSpotter:
+    from models.faces import MediaPipeFaceSpotter  # noqa: PLC0415 (is slow to come)
+
     return MediaPipeFaceSpotter()
 
 

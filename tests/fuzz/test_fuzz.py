@@ -63,7 +63,10 @@ DEFAULTS = (
 )
 
 
-@given(SECTIONS.map(lambda value: yaml.safe_dump(value).encode()) | mutated([DEFAULTS, b"a: 2001-99-99\n", b"&a [*a]", b"a: !!timestamp x\n", b"a: !!bool x\n", b"a: !!int _\n"]))
+@given(
+    SECTIONS.map(lambda value: yaml.safe_dump(value).encode())
+    | mutated([DEFAULTS, b"a: 2001-99-99\n", b"&a [*a]", b"a: !!timestamp x\n", b"a: !!bool x\n", b"a: !!int _\n"])
+)
 @examples(100)
 def test_configurations(data: bytes) -> None:
     """Every mistake is told, none as a traceback."""
