@@ -279,7 +279,8 @@ async def calibrate(
     """Runs the schedule against a source that is entered; `tally` is kept up to date, and samples are on disk as they come.
 
     Raises:
-        FailedError: A stimulus could not be played, or the source ended before the schedule did.
+        FailedError: A stimulus could not be played (in a group, where the source is live), or the source ended before the
+            schedule did.
         ModelError: These models have no heads.
         SourceError: The source cannot be reached, or no longer.
         OSError: The disk refuses.

@@ -56,7 +56,7 @@ def draw_curves(panels: "Sequence[Axes]", curves: Mapping[str, Curve], enough: M
         axes.set_title(METHOD_WORDS.get(method, method), fontsize=10, color=INK)
         axes.set_xlim(0, 102)
         axes.set_ylim(low - edge, high + edge)
-        axes.set_xticks([5, 20, 50, 100])
+        axes.set_xticks([5, 50, 100])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0f} %"))
         axes.tick_params(labelsize=8)
         axes.grid(visible=True, color=GRID, linewidth=0.6)

@@ -241,9 +241,9 @@ def _importances(found: Importances) -> Picture:
         colours = [GROUP_COLOURS[_group_of(FEATURES[k])] for k in shown]
         axes.barh(range(len(shown)), found.mean[shown], color=colours, height=0.72)
         axes.axvline(found.noise, color=INK, linewidth=1, linestyle="--")
-        axes.text(found.noise, len(shown) - 0.2, " a column of noise", fontsize=8, color=INK, va="bottom")
+        axes.text(found.noise, len(shown) + 0.25, "  a column of noise", fontsize=8, color=INK, va="center")
         axes.set_yticks(range(len(shown)), [FEATURES[k] for k in shown], fontsize=8)
-        axes.set_ylim(len(shown) + 0.6, -0.6)
+        axes.set_ylim(len(shown) + 0.9, -0.6)
         axes.tick_params(labelsize=8)
         axes.grid(visible=True, axis="x", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
@@ -260,7 +260,7 @@ def _importances(found: Importances) -> Picture:
             "noise": [found.noise] * len(order),
         }
     )
-    note = f"The first {len(shown)} of {len(FEATURES)}. Impurity favours features of many values: AU presences come off badly."
+    note = f"The first {len(shown)} of {len(FEATURES)}. Impurity favours features of many values, so AU presences may be worth more than they seem."
     title = f"By which features a random forest tells this person's expressions apart ({found.n} samples)"
     return Picture("importances", title, 6.2, draw, data, note)
 
