@@ -206,8 +206,7 @@ def _correlations(table: F64) -> Picture:
     def draw(canvas: "Canvas") -> None:
         axes = canvas.subplots()
         name, low, high = CORRELATION
-        colours = colormaps[name].copy()
-        colours.set_bad("#EEEEEE")
+        colours = colormaps[name].with_extremes(bad="#EEEEEE")
         image = axes.imshow(table, cmap=colours, vmin=low, vmax=high)
         axes.set_xticks(range(len(FEATURES)), FEATURES, fontsize=5.5, rotation=90)
         axes.set_yticks(range(len(FEATURES)), FEATURES, fontsize=5.5)

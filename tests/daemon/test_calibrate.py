@@ -152,7 +152,15 @@ def test_ctrl_c_loses_nothing(tmp_path: Path, settings: Settings) -> None:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "daemon", "calibrate", str(video), "--participant", WHO),
-            *("--schedule", str(tmp_path / "s.csv"), "--consent", "declared", "--start", "2026-01-01T00:00:00Z", "--json"),
+            *(
+                "--schedule",
+                str(tmp_path / "s.csv"),
+                "--consent",
+                "declared",
+                "--start",
+                "2026-01-01T00:00:00Z",
+                "--json",
+            ),
         ],
         env={"ATTUNED_STATE_DIR": str(tmp_path / "state"), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)},
         stdout=subprocess.PIPE,
@@ -218,7 +226,7 @@ class Told:
 
     def time(self, done_s: float) -> None:
         """Never backwards nor outside."""
-        assert 0 <= done_s
+        assert done_s >= 0
 
 
 def joy(seconds: float, file: Path | None = None) -> Step:

@@ -43,7 +43,15 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     face = pictures.astronaut()[:256, 96:352].astype(np.float64)
     shots = [(face * (0.6 + 0.4 * abs(np.sin(k / 9)))).astype(np.uint8) for k in range(100)]
     write_pictures(folder / "call.mp4", shots, fps=5)
-    arguments = ("analyze", folder / "call.mp4", "--out", folder / "out", "--features", "--start", "2026-01-02T00:00:00Z")
+    arguments = (
+        "analyze",
+        folder / "call.mp4",
+        "--out",
+        folder / "out",
+        "--features",
+        "--start",
+        "2026-01-02T00:00:00Z",
+    )
     code, _, err = invoke(folder, *arguments)
     assert code == 0, err
     return folder

@@ -61,7 +61,7 @@ def invoke(folder: Path, *arguments: object) -> tuple[int, str, str]:
 
 def test_the_whole_report(tmp_path: Path, fill: Fill) -> None:
     """Self-contained, every figure as PNG with its data, nothing executable from outside, the rejected attempt with its reason."""
-    fill(480)
+    fill(410)
     out = tmp_path / "report"
     code, _, err = invoke(tmp_path, "report", WHO, "--out", out)
     assert code == 0, err
@@ -85,6 +85,13 @@ def test_the_whole_report(tmp_path: Path, fill: Fill) -> None:
     assert (out / "personal.html").read_text() == page
 
 
+@pytest.fixture
+def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take long, and have a test of their own."""
+    monkeypatch.setattr("daemon.report.portrait.curves_of", lambda *_, **__: {})
+
+
+@pytest.mark.usefixtures("without_curves")
 def test_what_is_judged_is_later_than_what_was_learnt(fill: Fill) -> None:
     """By the gate's gap at least; and the generic head is what the shipped models say."""
     portrait = portrait_of(fill(480), WHO)
@@ -98,6 +105,7 @@ def test_what_is_judged_is_later_than_what_was_learnt(fill: Fill) -> None:
     assert portrait.serves == "generic"
 
 
+@pytest.mark.usefixtures("without_curves")
 def test_the_head_that_serves_is_what_is_shown(tmp_path: Path, fill: Fill) -> None:
     """On nothing but what is later than it."""
     settings = fill(480)

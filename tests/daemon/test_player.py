@@ -11,14 +11,23 @@ from videos import run
 from daemon.errors import FailedError
 from daemon.player import Player
 
-SLEEPS = (sys.executable, "-c", "import sys, time; open(sys.argv[1], 'w').write(str(__import__('os').getpid())); time.sleep(60)")
+SLEEPS = (
+    sys.executable,
+    "-c",
+    "import sys, time; open(sys.argv[1], 'w').write(str(__import__('os').getpid())); time.sleep(60)",
+)
+
+
+def written(file: Path) -> str:
+    """What stands in a file, if it is there."""
+    return file.read_text() if file.exists() else ""
 
 
 async def pid_in(file: Path) -> int:
     """The number that the program writes when it has started."""
     for _ in range(200):
-        if file.exists() and file.read_text():
-            return int(file.read_text())
+        if said := written(file):
+            return int(said)
         await asyncio.sleep(0.05)
     pytest.fail("the program did not start")
 
