@@ -21,6 +21,8 @@ from config.sections import PersonalSection
 from daemon.trainer import COMMAND, DEFAULT_TRAINER, Outcome, Request, Trainer, TrainerSettings, rolled_back, why_busy
 from models.errors import ModelError
 from models.manifest import WEIGHTS, read_manifest
+from models.personal.attempts import FILE as ATTEMPTS
+from models.personal.attempts import read_attempts
 from models.personal.basis import Basis
 from models.personal.buffer import BLOCK_S, CROP_DAYS, KEEP_DAYS, MAX_SAMPLES, Buffer, Features, Label
 from models.personal.gate import DEFAULT_GATE, GateSettings
@@ -231,7 +233,10 @@ def test_a_better_head_is_promoted_and_can_serve_at_once(tmp_path: Path) -> None
         assert (event.kind, event.time_s, event.participants) == ("head_promoted", 77.0, (ANNA,))
         assert event.data["version"] == "personal-1"
         assert event.data["verdict"]["figures"]["log_loss"]["low"] > 0
-        assert sorted(path.name for path in stage.people.folder(ANNA).iterdir()) == [HEADS]
+        folder = stage.people.folder(ANNA)
+        assert sorted(path.name for path in folder.iterdir()) == [ATTEMPTS, HEADS]
+        [attempt] = read_attempts(folder)
+        assert (attempt.time_s, attempt.version, attempt.reasons) == (1000.0, "personal-1", ())
 
     run(main())
 
@@ -279,6 +284,10 @@ def test_whatever_goes_wrong_is_one_rejection_and_the_old_head_serves(
         assert str(tmp_path) not in " ".join(outcome.reasons)
         event = outcome.event(5.0)
         assert (event.kind, event.data["reasons"]) == ("head_rejected", list(outcome.reasons))
+        assert [(a.version, a.reasons) for a in read_attempts(stage.people.folder(ANNA))] == [
+            ("personal-1", ()),
+            (None, outcome.reasons),
+        ]
         current = stage.store().current()
         assert current is not None
         assert current.name == "personal-1"
