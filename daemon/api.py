@@ -68,7 +68,7 @@ class SessionsApi:
         forget: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         self._sessions = sessions
-        self._source = source
+        self.source = source
         self._answer = answer
         self._label = label
         self._forget = forget
@@ -173,8 +173,8 @@ class SessionsApi:
             url=asked.url,
             purpose=asked.purpose,
             consent=asked.consent or ("declared" if kind == "file" else "required"),
-            source=SourceSection.model_validate(self._source.model_dump(exclude=SECRETS) | own),
-            give_up_s=self._source.give_up_s,
+            source=SourceSection.model_validate(self.source.model_dump(exclude=SECRETS) | own),
+            give_up_s=self.source.give_up_s,
         )
 
 

@@ -1,12 +1,10 @@
 """The composition root: builds everything from the settings, runs it in one task group, takes it down again."""
 
 import asyncio
-import fcntl
-import os
 import signal
 import ssl
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -28,17 +26,19 @@ from daemon.broker import PROTOCOL, embedded_broker
 from daemon.clock import utc_s
 from daemon.consent import Answers, ConsentGate
 from daemon.corrections import Correction
-from daemon.errors import FailedError, UnusableInputError
+from daemon.errors import FailedError
 from daemon.http import make_app, serve
 from daemon.inference import FaceReader, Watch
+from daemon.logs import configure_logs
 from daemon.page.live import LivePage
 from daemon.personal import Personalisation
 from daemon.personal_session import PersonalSession
 from daemon.personal_setup import make_personal
 from daemon.seats import GalleryFollower, GallerySeating, RoomSeating, Seating
 from daemon.secret import node_secret
+from daemon.service import Service
 from daemon.session import Observer, Personal, Session, SessionInfo, Sink
-from daemon.sessions import Entry, Plan, Sessions
+from daemon.sessions import Entry, Plan, Sessions, plan_of
 from daemon.sinks.broker_link import tls_context
 from daemon.sinks.history import FILE as HISTORY_FILE
 from daemon.sinks.history import History
@@ -52,6 +52,7 @@ from daemon.sources.opening import connection_to, ice_settings, open_recording
 from daemon.sources.source import Source
 from daemon.sources.urls import Kind, kind_of
 from daemon.sources.whip import WhipConnection, WhipEndpoint
+from daemon.state import locked, state_folder
 from models.errors import ModelError
 from models.faces import MediaPipeFaceSpotter, MediaPipeFaceTracker
 from models.loading import ExpressionModels, load_models
@@ -246,37 +247,6 @@ def make_home_assistant(settings: Settings, topics: Topics) -> HomeAssistant | N
     return HomeAssistant(topics, attuned_version(), home.prefix, home.sessions, home.remove_on_exit)
 
 
-def state_folder(settings: Settings) -> Path:
-    """`state_dir`, else `$XDG_STATE_HOME/attuned`."""
-    if settings.state_dir is not None:
-        return settings.state_dir.expanduser()
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "attuned"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Makes the state folder ours while the context lasts.
-
-    Raises:
-        UnusableInputError: Another attuned has it, or it cannot be written.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        msg = f"state_dir {folder}: cannot be written ({why}); set state_dir to a folder that can"
-        raise UnusableInputError(msg) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            msg = f"state_dir {folder}: another attuned is using it; stop that one, or set another state_dir"
-            raise UnusableInputError(msg) from error
-        yield
-
-
 class Node:
     """A running attuned: HTTP, broker, models and sessions; `async with Node(settings) as node: await node.run(…)`."""
 
@@ -341,9 +311,10 @@ class Node:
             )
             limits = settings.limits
             self.sessions = Sessions(self._play, limit=limits.sessions, keep=limits.ended, on_forget=self._mqtt.forget)
+            self._metrics.count_sessions(lambda state: sum(entry.state == state for entry in self.entries))
             token = secret(settings.http.token, settings.http.token_file)
             self._whip = WhipEndpoint(token=token, limit=limits.sessions, ice=ice_settings(settings.webrtc))
-            api = SessionsApi(
+            api = self._api = SessionsApi(
                 self.sessions,
                 source=settings.source,
                 answer=self._on_consent,
@@ -369,8 +340,30 @@ class Node:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    async def run(self, plans: Sequence[Plan], *, stay: bool) -> None:
-        """Runs the sessions, until all have ended, or until `stop` when it is to stay.
+    @property
+    def settings(self) -> Settings:
+        """Those it runs by."""
+        return self._settings
+
+    @property
+    def entries(self) -> Collection[Entry]:
+        """Its sessions, those that are over included."""
+        return self.sessions.entries.values()
+
+    async def apply(self, settings: Settings) -> None:
+        """Runs by other settings from now on; `daemon.reload` says which may differ."""
+        old, self._settings = self._settings, settings
+        if settings.log != old.log:
+            configure_logs(level=settings.log.level, style=settings.log.format)
+        self.sessions.limit, self.sessions.keep = settings.limits.sessions, settings.limits.ended
+        self._api.source = settings.source
+        before = [plan_of(session, old.source) for session in old.sessions if session not in settings.sessions]
+        after = [plan_of(session, settings.source) for session in settings.sessions if session not in old.sessions]
+        await self.sessions.replace(before, after)
+        self._mqtt.describe(self._describe([entry.plan for entry in self.entries]))
+
+    async def run(self, plans: Sequence[Plan], *, stay: bool, service: Service | None = None) -> None:
+        """Runs the sessions, until all have ended, or until `stop` when it is to stay; `service` attends it meanwhile.
 
         Raises:
             SourceError: A session's source cannot be opened; when it is to stay this is logged instead.
@@ -384,23 +377,20 @@ class Node:
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(self._mqtt.run(give_up_s=None if stay else CONNECT_S), name="mqtt")
-                waits = [
-                    tasks.create_task(self._mqtt.connected.wait(), name="mqtt connected"),
-                    tasks.create_task(self.stop.wait(), name="stop while connecting"),
-                ]
                 # A session whose first readings nobody can get is worth a wait; the daemon waits for nobody long.
-                timeout = CONNECT_S if stay else None
-                await asyncio.wait([*waits, sending], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                for wait in waits:
-                    wait.cancel()
-                training = None
+                await self._connected(tasks, sending, timeout_s=CONNECT_S if stay else None)
+                beside: list[asyncio.Task[None]] = []
                 if self._personal is not None:
-                    training = tasks.create_task(self._personal.run(), name="personal training")
+                    beside.append(tasks.create_task(self._personal.run(), name="personal training"))
+                if service is not None:
+                    beside.append(tasks.create_task(service.attend(self), name="service"))
                 try:
                     await self.sessions.run(plans, stay=stay, stop=self.stop)
                 finally:
-                    if training is not None:
-                        training.cancel()
+                    if service is not None:
+                        service.leave()
+                    for task in beside:
+                        task.cancel()
                     # Also where a cancellation gets lost on its way through the client, as can happen on Python 3.11.
                     self._mqtt.close()
                 await asyncio.wait([sending], timeout=DRAIN_S)
@@ -416,6 +406,16 @@ class Node:
         failed = [f"session {e.plan.id}: {e.reason}" for e in self.sessions.entries.values() if e.state == "failed"]
         if failed and not stay:
             raise FailedError("; ".join(failed))
+
+    async def _connected(self, tasks: asyncio.TaskGroup, sending: asyncio.Task[None], timeout_s: float | None) -> None:
+        """Returns when the broker is there, or sending has ended, or it is time to stop, or that long has passed."""
+        waits = [
+            tasks.create_task(self._mqtt.connected.wait(), name="mqtt connected"),
+            tasks.create_task(self.stop.wait(), name="stop while connecting"),
+        ]
+        await asyncio.wait([*waits, sending], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     async def _play(self, entry: Entry) -> None:
         """Opens the source of a session and runs it."""

@@ -19,7 +19,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
-from daemon.app import call_settings, make_metrics, make_reader, models_of, session_info, state_folder
+from daemon.app import call_settings, make_metrics, make_reader, models_of, session_info
 from daemon.calibrate_schedule import Schedule, Step
 from daemon.catalogue import basis_of
 from daemon.consent import ConsentGate
@@ -37,6 +37,7 @@ from daemon.sources.live import LiveSource
 from daemon.sources.opening import connection_to, open_recording
 from daemon.sources.source import Moment, Source
 from daemon.sources.urls import kind_of
+from daemon.state import state_folder
 from models.faces import MediaPipeFaceSpotter
 from models.personal.buffer import Buffer, Label
 from models.personal.people import People

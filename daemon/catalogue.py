@@ -9,6 +9,7 @@ from typing import Any
 
 from config.settings import Settings
 from daemon.errors import FailedError, UnusableInputError
+from daemon.state import locked, state_folder
 from models.description import Description, read_description
 from models.external import ExternalPixelModel, is_description
 from models.landmark import OnnxLandmarkModel
@@ -167,14 +168,11 @@ def basis_of(settings: Settings) -> Basis:
 
 def people_of(settings: Settings) -> People:
     """Whose samples and heads are kept."""
-    from daemon.app import state_folder  # noqa: PLC0415 (everything else of the daemon comes with it)
-
     return People(state_folder(settings) / "personal")
 
 
 def _erase_history(settings: Settings, participant: str) -> int:
     """Rows of the history in which a participant takes part, which are erased; how many."""
-    from daemon.app import state_folder  # noqa: PLC0415
     from daemon.sinks.history import FILE, erase_participant, open_history  # noqa: PLC0415
 
     path = state_folder(settings) / FILE
@@ -207,8 +205,6 @@ def folder_of(people: People, participant: str) -> Path:
 @contextmanager
 def alone(settings: Settings) -> Iterator[None]:
     """Nobody else changes what is kept, while the context lasts."""
-    from daemon.app import locked, state_folder  # noqa: PLC0415
-
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(state_folder(settings)))

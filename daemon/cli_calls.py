@@ -1,5 +1,6 @@
 """`attuned join` and `attuned run`: live calls."""
 
+import os
 import re
 from contextlib import suppress
 from secrets import token_hex
@@ -8,12 +9,14 @@ from typing import Annotated
 import typer
 
 from config.sections import SESSION_NAME
+from config.settings import load_settings
 from daemon.commands import (
     PURPOSES,
     ConfigOption,
     ConsentOption,
     PurposeOption,
     StartOption,
+    config_file,
     consent_of,
     moment,
     one_line_errors,
@@ -99,15 +102,24 @@ def check_name(name: str) -> None:
 @calls_app.command()
 @one_line_errors
 def run(config: ConfigOption = None) -> None:
-    """The daemon: the sessions of the configuration and of the API, until SIGTERM or Ctrl-C."""
+    """The daemon: the sessions of the configuration and of the API, until SIGTERM or Ctrl-C.
+
+    SIGHUP has it read the configuration again (in a terminal it still means that the terminal was closed). As a service
+    of systemd it tells when it is ready, and is watched; see packaging/attuned.service.
+    """
     from daemon.app import Node
+    from daemon.service import Notifier, Service
     from daemon.sessions import plan_of
 
     settings = settings_from(config)
     plans = [plan_of(session, settings.source) for session in settings.sessions]
+    file = config_file(config)
 
     async def main() -> None:
-        async with Node(settings) as node:
-            await node.run(plans, stay=True)
+        with Notifier.of(os.environ) as notifier:
+            service = Service(notifier, lambda: load_settings(file))
+            service.listen()
+            async with Node(settings) as node:
+                await node.run(plans, stay=True, service=service)
 
     run_async(main())

@@ -78,11 +78,11 @@ def calibrate(
     same schedule says what was on. One person is to be in the picture: seconds with two are left out. Ctrl-C ends it;
     what was recorded is kept. Samples hold features, no pictures; `attuned models forget` erases them.
     """
-    from daemon.app import locked, state_folder
     from daemon.calibrate import Calibration, Tally, result_of
     from daemon.calibrate_schedule import default_schedule, read_schedule
     from daemon.player import find_player
     from daemon.sources.urls import kind_of
+    from daemon.state import locked, state_folder
     from pipeline.wire import EPOCH, Stamp
 
     settings = settings_from(config)
@@ -180,7 +180,7 @@ def label(
             )
         return
     annotations, whom = read_annotations(read), known_people(known_as or [])
-    from daemon.app import locked, state_folder
+    from daemon.state import locked, state_folder
 
     for participant in whom.values():
         agreed(consent, participant)

@@ -84,9 +84,9 @@ def export_history(
     as_json: JsonOption = False,
 ) -> None:
     """Write what the history has: seconds, groups and events. It is kept only where `history.enabled` is set."""
-    from daemon.app import state_folder
     from daemon.export import Format, Span, export
     from daemon.sinks.history import FILE
+    from daemon.state import state_folder
     from pipeline.wire import parse_time
 
     if style not in get_args(Format):

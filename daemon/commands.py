@@ -91,12 +91,16 @@ def first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
+def config_file(path: Path | None) -> Path | None:
+    """The file with the settings: the one that is given, else the first that is there, if any."""
+    return path or find_config(Path.cwd(), Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser())
+
+
 def settings_from(path: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
     """Settings of this command, with logs configured accordingly."""
     from daemon.logs import configure_logs
 
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    settings = load_settings(path or find_config(Path.cwd(), home), overrides=overrides)
+    settings = load_settings(config_file(path), overrides=overrides)
     configure_logs(level=settings.log.level, style=settings.log.format)
     return settings
 

@@ -17,6 +17,7 @@ from config.errors import ConfigError
 from config.sections import LOOPBACK
 from config.settings import Settings
 from daemon.errors import AttunedError
+from daemon.state import locked, state_folder
 
 LIBRARIES = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0"}
 
@@ -97,8 +98,6 @@ def _tracker() -> str:
 
 
 def _state(settings: Settings) -> str:
-    from daemon.app import locked, state_folder  # noqa: PLC0415
-
     folder = state_folder(settings)
     with locked(folder):
         return str(folder)

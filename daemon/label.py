@@ -16,12 +16,12 @@ import polars as pl
 
 from config.settings import Settings
 from daemon.annotate import Annotations, check_fits
-from daemon.app import state_folder
 from daemon.catalogue import basis_of
 from daemon.errors import FailedError, UnusableInputError
 from daemon.personal_setup import sheet_of
 from daemon.report.tables import Tables
 from daemon.sinks.features import read_features, samples_of
+from daemon.state import state_folder
 from models.personal.basis import Basis
 from models.personal.buffer import Buffer, Features
 from models.personal.heads import generic_arms

@@ -43,6 +43,7 @@ class SessionInfo:
 class Counts:
     """What became of the frames of a session."""
 
+    moments: int = 0
     frames: int = 0
     dropped: int = 0
     undecoded: int = 0
@@ -246,6 +247,7 @@ class Session:
         if not self._was_live and moment.frames:
             await self._source_changed(SourceState("live"))
         self._now_s = moment.time_s
+        self.counts.moments += 1
         self.counts.frames += len(moment.frames)
         for frame in moment.frames:
             self._observe.frame_received(self.info.stamp.epoch_s(frame.time_s))

@@ -135,8 +135,8 @@ class Sessions:
     ) -> None:
         self._on_forget = on_forget
         self._play = play
-        self._limit = limit
-        self._keep = keep
+        self.limit = limit
+        self.keep = keep
         self._tasks: asyncio.TaskGroup | None = None
         self.started = asyncio.Event()
         """Set as soon as sessions can be begun."""
@@ -155,13 +155,13 @@ class Sessions:
         if before is not None and not before.is_over:
             msg = f"a session {plan.id} is running; end it first, or give another name"
             raise RefusedError(msg, status=409)
-        if sum(not entry.is_over for entry in self.entries.values()) >= self._limit:
-            msg = f"{self._limit} sessions are running; end one, or raise limits.sessions"
+        if sum(not entry.is_over for entry in self.entries.values()) >= self.limit:
+            msg = f"{self.limit} sessions are running; end one, or raise limits.sessions"
             raise RefusedError(msg, status=503)
         self.entries.pop(plan.id, None)
         entry = self.entries[plan.id] = Entry(plan, is_vital=is_vital)
         over = [name for name, other in self.entries.items() if other.is_over]
-        for name in over[: max(0, len(over) - self._keep)]:
+        for name in over[: max(0, len(over) - self.keep)]:
             del self.entries[name]
             self._on_forget(name)
         entry.task = self._tasks.create_task(self._run(entry), name=f"session[{plan.id}]")
@@ -175,6 +175,19 @@ class Sessions:
                 entry.task.cancel()
             await asyncio.wait([entry.task])
         return entry
+
+    async def replace(self, before: Sequence[Plan], after: Sequence[Plan]) -> None:
+        """Ends the sessions of some plans, if it is they that run under these names, and begins others.
+
+        What cannot be begun is logged.
+        """
+        gone = [plan.id for plan in before if plan.id in self.entries and self.entries[plan.id].plan == plan]
+        await asyncio.gather(*(self.end(name) for name in gone))
+        for plan in after:
+            try:
+                self.begin(plan)
+            except RefusedError as error:
+                log.error("session not begun", session=plan.id, reason=str(error))  # noqa: TRY400 (no traceback for users)
 
     async def run(self, plans: Sequence[Plan], *, stay: bool, stop: asyncio.Event) -> None:
         """Runs these and whatever is begun meanwhile, until all have ended, or until `stop` when it is to stay.

@@ -6,7 +6,8 @@ The registry is given, so that two of these never meet.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -25,6 +26,7 @@ COMPONENTS = ("mqtt", "rtsp", "whep", "whip", "janus")
 GROUP_MINIMUM = 3
 """Members from which on a group's emotion is a metric: two would tell each one the other's."""
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+STATES: tuple[State, ...] = get_args(State)
 GROUP_TYPES: tuple[GroupType, ...] = get_args(GroupType)
 LAGS_MAX = 60
 """Seconds whose lateness tells whether the machine is busy."""
@@ -70,6 +72,9 @@ class Metrics:
             buckets=LAG_BUCKETS,
             registry=registry,
         )
+        self._sessions = gauge(
+            "sessions", "Sessions by state; those that are over as long as they are told of.", "state"
+        )
         self._participants = gauge("participants", "Participants in all running sessions.")
         self._published = counter("mqtt_published", "MQTT messages by result.", "result")
         self._outbox = gauge("mqtt_outbox_messages", "Events that wait for the broker.")
@@ -97,9 +102,15 @@ class Metrics:
             (self._published, PUBLISH_RESULTS),
             (self._reconnects, COMPONENTS),
             (self._personal, PERSONAL_RESULTS),
+            (self._sessions, STATES),
         ):
             for value in values:
                 family.labels(value)
+
+    def count_sessions(self, count: Callable[[State], int]) -> None:
+        """Where the number of sessions in a state comes from, whenever somebody asks."""
+        for state in STATES:
+            self._sessions.labels(state).set_function(partial(count, state))
 
     def frame_received(self, time_s: float) -> None:
         """A frame came from the source, taken at that UTC time in seconds."""

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from config.settings import load_settings
-from daemon.app import locked
+from daemon.state import locked
 from daemon.catalogue import show_person
 from daemon.cli import app
 from models.errors import ModelError
