@@ -1,10 +1,12 @@
 """Settings from YAML, the environment and the command line."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from config.errors import ConfigError
 from config.sections import secret
@@ -168,3 +170,96 @@ def test_secrets_come_from_settings_or_files(tmp_path: Path) -> None:
         secret(None, path)
     path.write_text("word \nmore\n")
     assert secret(None, path) == "word"
+
+
+COMPANIONS = {
+    "mqtt.tls": {"mqtt.broker": "external"},
+    "mqtt.ca_file": {"mqtt.broker": "external", "mqtt.tls": "true"},
+    "mqtt.cert_file": {"mqtt.broker": "external", "mqtt.tls": "true"},
+    "mqtt.key_file": {"mqtt.broker": "external", "mqtt.tls": "true", "mqtt.cert_file": "c"},
+    "mqtt.verify_host": {"mqtt.broker": "external", "mqtt.tls": "true"},
+    "mqtt.host": {"mqtt.broker": "external"},
+    "http.host": {"http.token": "word"},
+    "personal.trigger.n_samples": {"personal.max_samples": "100000"},
+    "personal.max_samples": {},
+    "personal.trigger.n_blocks": {},
+    "personal.gate.n_blocks": {"personal.trigger.n_blocks": "100000"},
+}
+"""What must be set too, where a setting says nothing without another."""
+OWN = {
+    "gallery.grid": "[3, 2]",
+    "gallery.tiles": '[{"rect": [0, 0, 9, 9]}]',
+    "home_assistant.sessions": '["a"]',
+    "webrtc.addresses": '["127.0.0.1"]',
+    "webrtc.stun": "stun:host:1",
+    "webrtc.turn": "turn:host:1",
+    "engagement.alike_lags_s": "[11, 31]",
+    "sessions": '[{"name": "a", "url": "rtsp://camera/1", "purpose": "research"}]',
+}
+"""Values that are not to be guessed from the schema."""
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key with dots, and its field."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def candidates(key: str, field: Any) -> list[str]:  # noqa: ANN401 (a field)
+    """Words for values that a field may take, other than its default."""
+    if key in OWN:
+        return [OWN[key]]
+    default, kind = field.default, str(field.annotation)
+    if isinstance(default, bool):
+        return [str(not default).lower()]
+    if isinstance(default, int | float):
+        tries = [default + 1, default - 1, default * 1.01, default * 0.99, default / 2 + 0.01, default / 2]
+        return [str(int(t)) for t in tries] if "int" in kind else [str(t) for t in tries]
+    if get_origin(field.annotation) is Literal:
+        return [word for word in get_args(field.annotation) if word != default]
+    return ["word", "0.5"]
+
+
+def _known() -> list[tuple[str, Any]]:
+    return list(keys(Settings))
+
+
+@pytest.mark.parametrize(("key", "field"), _known(), ids=[key for key, _ in _known()])
+def test_every_key_can_be_set_by_the_environment(key: str, field: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    """`mqtt.host` is ATTUNED_MQTT__HOST, whatever its type and however deep."""
+
+    def name(dotted: str) -> str:
+        return "ATTUNED_" + dotted.upper().replace(".", "__")
+
+    for other, word in COMPANIONS.get(key, {}).items():
+        monkeypatch.setenv(name(other), word)
+
+    def value_in(settings: Any) -> Any:  # noqa: ANN401
+        for part in key.split("."):
+            settings = getattr(settings, part)
+        return settings
+
+    before, refused = value_in(Settings.model_construct()), []
+    for word in candidates(key, field):
+        monkeypatch.setenv(name(key), word)
+        try:
+            after = value_in(load_settings())
+        except ConfigError as error:
+            refused.append(str(error))
+            continue
+        assert after != before, f"{name(key)}={word} changes nothing"
+        return
+    pytest.fail(f"no value tried for {name(key)} is allowed: {refused}")
+
+
+def test_the_default_file_names_every_key() -> None:
+    """Also those of sections within sections."""
+    document = yaml.safe_load(DEFAULT.read_text())
+    for key, _ in _known():
+        at: Any = document
+        for part in key.split("."):
+            assert part in at, key
+            at = at[part]

@@ -1,6 +1,7 @@
 """A session with made-up faces: real files, real splitting, models that say what they saw."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,11 +13,14 @@ from builders import grid, p, wall
 from cameras import camera, layout, wall_of
 from videos import run, write_pictures, write_video
 
+from config.sections import SourceSection
 from daemon.consent import ConsentGate
 from daemon.inference import FaceReader
 from daemon.latest import LatestSlot
 from daemon.seats import GalleryFollower, GallerySeating
+from daemon.service import Standstill
 from daemon.session import Session, SessionInfo
+from daemon.sessions import Entry, Plan
 from daemon.sources.file import FileSource, probe
 from daemon.sources.source import State
 from pipeline.call import CallSettings
@@ -422,3 +426,61 @@ def test_the_newest_value_wins() -> None:
         return [await slot.get(), await slot.get()]
 
     assert run(main()) == [2, None]
+
+
+class Hung(Tracker):
+    """A tracker that never comes back, until it is let go."""
+
+    let_go = threading.Event()
+
+    def find(self, image: U8) -> Faces:
+        """Waits."""
+        assert Hung.let_go.wait(30)
+        return super().find(image)
+
+
+def entry_of(session: Session, task: asyncio.Task[None]) -> Entry:
+    """An entry of a session that plays."""
+    plan = Plan(id="s", url="v.mp4", purpose="research", consent="declared", source=SourceSection())
+    entry = Entry(plan, session=session)
+    entry.task = task
+    return entry
+
+
+def test_a_session_that_hangs_in_a_model_stands_still(video: Path) -> None:
+    """It is live and takes no more moments; before, while it is over, and when it is let go, it does not stand still."""
+    Hung.let_go.clear()
+    seen: list[bool] = []
+
+    async def during(session: Session, task: asyncio.Task[None]) -> None:
+        standstill, entry = Standstill(), entry_of(session, task)
+        assert standstill.look([entry]) == frozenset()
+        while session.state != "live":
+            await asyncio.sleep(0.01)
+        standstill.look([entry])
+        for _ in range(3):
+            await asyncio.sleep(0.6)
+            seen.append(bool(standstill.look([entry])))
+        Hung.let_go.set()
+        await asyncio.sleep(0.6)
+        assert standstill.look([entry]) == frozenset()
+        await task
+        assert standstill.look([entry]) == standstill.look([entry]) == frozenset()
+
+    play(video, paced=True, during=during, tracker=Hung)
+    assert seen[1:] == [True, True]
+
+
+def test_a_session_that_moves_does_not_stand_still(video: Path) -> None:
+    """Looked at every half a second, it has always taken a moment."""
+    seen: list[bool] = []
+
+    async def during(session: Session, task: asyncio.Task[None]) -> None:
+        standstill, entry = Standstill(), entry_of(session, task)
+        while not task.done():
+            seen.append(bool(standstill.look([entry])))
+            await asyncio.sleep(0.5)
+
+    play(video, paced=True, during=during)
+    assert len(seen) > 4
+    assert not any(seen)

@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from config.settings import load_settings
-from daemon.state import locked
 from daemon.catalogue import show_person
 from daemon.cli import app
+from daemon.state import locked
 from models.errors import ModelError
 from models.manifest import read_manifest
 from models.personal.basis import Basis
