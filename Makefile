@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
-SYSTEM := libgl1 libglib2.0-0 ffmpeg mosquitto iproute2 janus chromium gstreamer-rtsp-server prometheus
+SYSTEM := libgl1 libglib2.0-0 ffmpeg mosquitto iproute2 janus chromium gstreamer-rtsp-server prometheus systemd
 DATA ?= ../shared/data
 
 .PHONY: demo test check bench train screenshots system clean

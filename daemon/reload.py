@@ -107,9 +107,11 @@ async def reload(node: Reloadable, load: Callable[[], Settings]) -> bool:
             log.error("not reloaded, all stays as it was", mistake=mistake)  # noqa: TRY400 (no traceback for users)
         return False
     found = changes(node.settings, new)
-    for change in found:
-        log.info("setting changed", key=change.key, takes_effect=change.effect)
     await node.apply(merged(node.settings, new))
+    # Afterwards, so that the new level counts; what is not done yet is worth a warning.
+    for change in found:
+        tell = log.warning if change.effect == "restart" else log.info
+        tell("setting changed", key=change.key, takes_effect=change.effect)
     log.info("settings reloaded", n_changed=len(found), n_restart=sum(c.effect == "restart" for c in found))
     return True
 

@@ -10,6 +10,7 @@ for package in "$@"; do
         janus) command -v janus >/dev/null || missing="$missing $package" ;;
         chromium) command -v chromium >/dev/null || missing="$missing $package" ;;
         prometheus) command -v promtool >/dev/null && command -v prometheus >/dev/null || missing="$missing $package" ;;
+        systemd) command -v systemd-analyze >/dev/null || missing="$missing $package" ;;
         iproute2) command -v ip >/dev/null || [ -x /usr/sbin/ip ] || missing="$missing $package" ;;
         gstreamer-rtsp-server)
             # Its bindings belong to the system's Python, whichever runs attuned.
