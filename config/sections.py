@@ -185,6 +185,14 @@ class HomeAssistantSection(Section):
     """Whether the device goes when attuned ends. It goes in any case when this is switched off again."""
 
 
+class LslSection(Section):
+    """Streams of the Lab Streaming Layer; it asks nobody who they are, so nothing is streamed unless it is switched on."""
+
+    enabled: bool = False
+    scope: Literal["machine", "link", "site"] = "machine"
+    """How far streams make themselves known. It does not keep away who knows the machine's address; a firewall does."""
+
+
 class HttpSection(Section):
     """Health, metrics, the sessions API and the WHIP endpoint."""
 

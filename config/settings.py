@@ -37,6 +37,7 @@ from config.sections import (
     HttpSection,
     LimitsSection,
     LogSection,
+    LslSection,
     MetricsSection,
     ModelsSection,
     MqttSection,
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     outbox: OutboxSection = OutboxSection()
     history: HistorySection = HistorySection()
     home_assistant: HomeAssistantSection = HomeAssistantSection()
+    lsl: LslSection = LslSection()
     http: HttpSection = HttpSection()
     source: SourceSection = SourceSection()
     webrtc: WebRtcSection = WebRtcSection()

@@ -43,6 +43,7 @@ from daemon.sinks.broker_link import tls_context
 from daemon.sinks.history import FILE as HISTORY_FILE
 from daemon.sinks.history import History
 from daemon.sinks.home_assistant import HomeAssistant
+from daemon.sinks.lsl import Lsl
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.mqtt import MqttSink
 from daemon.sinks.outbox import Outbox
@@ -53,6 +54,7 @@ from daemon.sources.source import Source
 from daemon.sources.urls import Kind, kind_of
 from daemon.sources.whip import WhipConnection, WhipEndpoint
 from daemon.state import locked, state_folder
+from daemon.state_files import check_state, finish_restoring
 from models.errors import ModelError
 from models.faces import MediaPipeFaceSpotter, MediaPipeFaceTracker
 from models.loading import ExpressionModels, load_models
@@ -75,6 +77,8 @@ log = structlog.get_logger()
 
 CONNECT_S = 5.0
 DRAIN_S = 4.0
+DRAIN_STOPPED_S = 2.0
+"""Whoever stops attuned waits 5 s at most; what the broker has not taken by then is on disk."""
 ANSWERS_MAX = 1000
 
 
@@ -262,6 +266,9 @@ class Node:
             settings = self._settings
             folder = state_folder(settings)
             stack.enter_context(locked(folder))
+            if finish_restoring(folder):
+                log.info("a state that was being restored is in its place", folder=str(folder))
+            check_state(folder)
             self._secret = node_secret(folder)
             self._models = models_of(settings)
             self._page = LivePage()
@@ -284,10 +291,15 @@ class Node:
                 )
             )
             self._history: History | None = None
+            self._also: list[Sink] = []
             if settings.history.enabled:
                 path, bounds = folder / HISTORY_FILE, settings.history
                 history = History(path, days=bounds.days, max_bytes=bounds.max_mb * 2**20, now=utc_s)
                 self._history = await stack.enter_async_context(history)
+                self._also.append(history)
+            if settings.lsl.enabled:
+                lsl = Lsl(node=settings.node, scope=settings.lsl.scope)
+                self._also.append(await stack.enter_async_context(lsl))
             reader = make_reader(settings, self._models, self._metrics, self._page.watch)
             self._reader = await stack.enter_async_context(reader)
             self._personal = await self._personalisation(stack, folder / "personal")
@@ -393,7 +405,7 @@ class Node:
                         task.cancel()
                     # Also where a cancellation gets lost on its way through the client, as can happen on Python 3.11.
                     self._mqtt.close()
-                await asyncio.wait([sending], timeout=DRAIN_S)
+                await asyncio.wait([sending], timeout=DRAIN_STOPPED_S if self.stop.is_set() else DRAIN_S)
                 sending.cancel()
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -455,13 +467,12 @@ class Node:
                         set_head=partial(self._reader.set_head, info.id),
                     )
                 )
-            kept = () if self._history is None else (self._history,)
             session = make_session(
                 settings,
                 info=info,
                 source=source,
                 reader=self._reader,
-                sinks=(self._mqtt, self._metrics, self._page, *kept, *plan.sinks),
+                sinks=(self._mqtt, self._metrics, self._page, *self._also, *plan.sinks),
                 observe=self._metrics,
                 consent=ConsentGate("required" if self._answers.is_full else plan.consent, self._answers.take(plan.id)),
                 paced=True,

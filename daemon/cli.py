@@ -10,6 +10,7 @@ from daemon.cli_calls import calls_app
 from daemon.cli_models import models_app
 from daemon.cli_personal import personal_app
 from daemon.cli_recordings import recordings_app
+from daemon.cli_state import state_app
 from daemon.cli_tools import config_app, tools_app
 from daemon.commands import ConfigOption, one_line_errors, run_async, settings_from
 from daemon.evaluate import evaluate_app
@@ -68,6 +69,7 @@ app.add_typer(tools_app)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
+app.add_typer(state_app, name="state")
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 HEALTH = ("/livez", "/readyz")
 BODY_MAX = 64 * 1024
+SHUTDOWN_S = 0.5
+"""How long requests that are under way may take when the server ends."""
 
 
 def make_app(
@@ -118,7 +120,7 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[Non
     Raises:
         UnusableInputError: The port is taken, or not ours to take.
     """
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         try:

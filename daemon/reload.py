@@ -38,6 +38,7 @@ EFFECTS: Mapping[str, Effect] = {
     "outbox": "restart",
     "history": "restart",
     "home_assistant": "restart",
+    "lsl": "restart",
     "http": "restart",
     "source": "next session",
     "webrtc": "restart",

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 LOOKS = 4
 """Looks at the sessions in the time in which the watchdog must hear of us: all of them must fail before it barks."""
-LOOK_S = 10.0
+LOOK_S = 5.0
 """Between two looks where nobody watches, for the status line alone."""
 
 

@@ -40,6 +40,6 @@ def no_thread_outlives_a_test() -> Iterator[None]:
     """Executors that a test forgot to shut down would show as new threads of ours."""
     before = set(threading.enumerate())
     yield
-    ours = ("decode", "faces", "outbox", "trainer", "history")
+    ours = ("decode", "faces", "outbox", "trainer", "history", "lsl")
     left = [t.name for t in threading.enumerate() if t not in before and t.name.startswith(ours)]
     assert left == [], f"threads outlive the test: {left}"

@@ -22,6 +22,7 @@ REFUSED = frozenset({4, 5, 134, 135, 138, 140})
 WRONG_VERSION = frozenset({1, 132})
 HANDSHAKE_S = 3.0
 ANSWER_S = 10.0
+GOODBYE_S = 0.5
 INCOMING_MAX = 1000
 JSON, PLAIN = "application/json", "text/plain"
 
@@ -149,7 +150,11 @@ class Dialler:
         try:
             async with client:
                 client.timeout = ANSWER_S
-                yield Link(client, self.protocol)
+                try:
+                    yield Link(client, self.protocol)
+                finally:
+                    # A broker that does not answer is not waited for when we go.
+                    client.timeout = GOODBYE_S
         finally:
             # Cut off while it connects, aiomqtt leaves the reason in a future that nobody asks, and asyncio complains.
             why = client._disconnected  # noqa: SLF001

@@ -22,7 +22,7 @@ from aiomqtt import ProtocolVersion
 
 from daemon.errors import PublishError
 from daemon.session import SessionInfo
-from daemon.sinks.broker_link import PLAIN, Dialler, Link, said
+from daemon.sinks.broker_link import GOODBYE_S, PLAIN, Dialler, Link, said
 from daemon.sinks.home_assistant import HomeAssistant
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.outbox import Discarded, Outbox, Waiting
@@ -39,7 +39,6 @@ LIVE_MAX = 2000
 """Messages that wait for a broker that is there at most; the oldest reading goes first."""
 BATCH = 8
 """Events on their way at once; some brokers take no more than ten (MQTT 5, Receive Maximum)."""
-GOODBYE_S = 1.0
 RETRY_S = 1.0
 """While the disk refuses what is to be sent, it is asked again so often."""
 

@@ -22,6 +22,7 @@ from typing import Final, Literal, Self
 
 import numpy as np
 
+from models.errors import ModelError
 from models.personal.basis import Basis
 from models.personal.crops import Cipher
 from models.personal.private import erase_file, private_folder
@@ -36,6 +37,9 @@ KEEP_DAYS: Final = 180.0
 CROP_DAYS: Final = 7.0
 N_SET_ASIDE: Final = 2
 """Files of other models that are kept, the newest; older ones are erased."""
+
+VERSION: Final = 1
+"""Of the tables, as `user_version`; 0 are the same tables, of before they had one."""
 
 _DAY_S: Final = 86400.0
 
@@ -128,6 +132,7 @@ class Buffer:
 
     Raises (every method):
         OSError: The disk refuses.
+        ModelError: When it is opened: a newer attuned wrote it.
     """
 
     def __init__(
@@ -342,8 +347,8 @@ class Buffer:
             # A commit is safe from kill -9 without waiting for the disk, and from power loss the file's shape is.
             for line in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON"):
                 db.execute(f"PRAGMA {line}").fetchall()
-            _check(db)
-            db.executescript(_SCHEMA)
+            _check(db, self._path)
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
         except BaseException:
             db.close()
             raise
@@ -382,7 +387,12 @@ class Buffer:
             raise OSError(msg) from error
 
 
-def _check(db: sqlite3.Connection) -> None:
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    (found,) = db.execute("PRAGMA user_version").fetchone()
+    if found > VERSION:
+        # No damage: what a later version learnt from is not erased by an earlier one.
+        msg = f"{path}: was written by a newer attuned; upgrade this one, or set another state_dir"
+        raise ModelError(msg)
     if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
         msg = "its pages do not fit together"
         raise sqlite3.DatabaseError(msg)

@@ -25,9 +25,10 @@ MAX_VERSIONS: Final = 5
 MAX_BYTES: Final = 64 << 20
 """Of all heads of a participant."""
 
-_SCHEMA: Final = 1
-_MANIFEST: Final = "manifest.json"
-_LOCK: Final = "lock"
+SCHEMA: Final = 1
+"""Of the manifest."""
+MANIFEST: Final = "manifest.json"
+LOCK: Final = "lock"
 _N_REFUSED: Final = 64
 """Hashes of rolled back heads that are remembered, the latest."""
 
@@ -235,26 +236,30 @@ class Store:
     def _changing(self) -> Iterator[tuple[_Manifest, Any]]:
         """One change at a time; files that no version names are erased after it, those of a crash among them."""
         private_folder(self.folder)
-        with os.fdopen(os.open(self.folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
+        with os.fdopen(os.open(self.folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             manifest = self._read()
 
             def save(changed: _Manifest) -> None:
-                write_private(self.folder / _MANIFEST, _text(changed).encode())
+                write_private(self.folder / MANIFEST, _text(changed).encode())
 
             try:
                 yield manifest, save
             finally:
-                named = {v.file for v in self._read().versions} | {_MANIFEST, _LOCK}
+                named = {v.file for v in self._read().versions} | {MANIFEST, LOCK}
                 for path in self.folder.iterdir():
                     if path.name not in named:
                         erase_file(path)
                 sync_folder(self.folder)
 
     def _read(self) -> _Manifest:
-        path = self.folder / _MANIFEST
+        path = self.folder / MANIFEST
         try:
-            return _parsed(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            if schema_of(text) > SCHEMA:
+                msg = f"{path}: was written by a newer attuned, so the generic head serves; upgrade this one"
+                raise ModelError(msg)
+            return _parsed(text)
         except FileNotFoundError:
             return _Manifest()
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -268,7 +273,7 @@ def _text(manifest: _Manifest) -> str:
     ]
     return json.dumps(
         {
-            "schema": _SCHEMA,
+            "schema": SCHEMA,
             "current": manifest.current,
             "next": manifest.next,
             "refused": list(manifest.refused),
@@ -278,10 +283,15 @@ def _text(manifest: _Manifest) -> str:
     )
 
 
+def schema_of(text: str) -> int:
+    """The schema of a manifest; raises ValueError, KeyError or TypeError where that is none."""
+    return int(json.loads(text)["schema"])
+
+
 def _parsed(text: str) -> _Manifest:
     """Raises ValueError, KeyError, TypeError or AttributeError where it is not what `_text` writes."""
     table = json.loads(text)
-    if table["schema"] != _SCHEMA:
+    if table["schema"] != SCHEMA:
         msg = "schema"
         raise ValueError(msg)
     versions = tuple(_version(fields) for fields in table["versions"])
