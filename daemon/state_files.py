@@ -305,7 +305,7 @@ def _unpack(tar: tarfile.TarFile, made: Backup, coming: Path, file: Path) -> Non
     coming.mkdir(mode=0o700)
     found: set[str] = set()
     while (member := tar.next()) is not None:
-        told, source = made.files.get(member.name), tar.extractfile(member)
+        told, source = made.files.get(member.name), tar.extractfile(member) if member.isreg() else None
         parts = PurePosixPath(member.name).parts
         if told is None or source is None or member.size != told.get("size") or {"/", "..", ""} & {*parts}:
             msg = f"{file}: {member.name!r} is not what its list says; it was changed, use another backup"

@@ -242,3 +242,15 @@ def test_a_terminal_that_is_closed_ends_it(environment, tmp_path) -> None:  # no
     finally:
         os.close(terminal)
         os.close(controller)
+
+
+def test_a_newer_state_is_refused_before_anything_starts(attuned, tmp_path) -> None:  # noqa: ANN001
+    """Exit code 2, which the service manager does not try again, and one line that says what to do."""
+    folder = tmp_path / "state" / "attuned"
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "outbox.sqlite")) as db:
+        db.execute("CREATE TABLE t (x)")
+        db.execute("PRAGMA user_version = 99")
+    refused = attuned("run", ATTUNED_MQTT__PORT="18880")
+    assert refused.returncode == 2
+    assert re.fullmatch(r"attuned: .*outbox\.sqlite: was written by a newer attuned; [^\n]*\n", refused.stderr)
