@@ -48,7 +48,7 @@ PUBLISHED = "http://www.w3.org/TR/emotion-voc/xml"
 """Vocabularies for EmotionML, W3C Working Group Note: `big6` has six of our classes, `fsre-dimensions` has valence
 and arousal on a scale from 0 to 1."""
 INFO_NAMESPACE = "urn:attuned:emotionml-info"
-"""Of what `info` tells beyond EmotionML: which sessions these are, and why they were read."""
+"""Of what `info` tells beyond EmotionML: which sessions these are, why they were read, and how far to trust a reading."""
 OWN = "attuned-neutral"
 """The seventh class is in no published vocabulary beside the six; the document declares it."""
 BIG6 = tuple(name for name in EMOTIONS if name != "neutral")
@@ -170,23 +170,30 @@ def _emotionml(db: sqlite3.Connection, out: Path, span: Span) -> dict[str, int]:
     n = 0
     with (out / "emotions.xml").open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n')
-        file.write(f'<emotionml version="1.0" xmlns="{NAMESPACE}">\n')
+        file.write(f'<emotionml version="1.0" xmlns="{NAMESPACE}" xmlns:attuned="{INFO_NAMESPACE}">\n')
         condition, bounds = span.where()
         query = f"SELECT DISTINCT session, purpose FROM readings WHERE {condition} ORDER BY session, purpose"  # noqa: S608 (ours)
         sessions = "".join(
-            f'<attuned:session xmlns:attuned="{INFO_NAMESPACE}" name={quoteattr(session)} purpose={quoteattr(purpose)}/>'
+            f"<attuned:session name={quoteattr(session)} purpose={quoteattr(purpose)}/>"
             for session, purpose in db.execute(query, bounds)
         )
         file.write(f" <info>{sessions}</info>\n" if sessions else "")
         file.write(f' <vocabulary type="category" id="{OWN}"><item name="neutral"/></vocabulary>\n')
-        columns = ", ".join(("session", "ts", "participant", *EMOTIONS, "valence", "arousal"))
-        for session, ts, who, *values in _select(db, "readings", columns, span):
+        columns = ", ".join(
+            ("session", "ts", "participant", "abstain", "coverage", "quality", *EMOTIONS, "valence", "arousal")
+        )
+        for session, ts, who, abstain, coverage, quality, *values in _select(db, "readings", columns, span):
             if values[0] is None:
                 continue
             shares = dict(zip(EMOTIONS, values[: len(EMOTIONS)], strict=True))
             valence, arousal = values[len(EMOTIONS) :]
             uri = f"attuned:session/{quote(session)}/participant/{quote(who)}"
-            file.write(_emotion(ts, uri, shares, {"valence": valence, "arousal": arousal}))
+            trust = {
+                "abstain": "true" if abstain else "false",
+                "coverage": _scale(coverage),
+                "quality": _scale(quality),
+            }
+            file.write(_emotion(ts, uri, shares, {"valence": valence, "arousal": arousal}, trust))
             n += 1
         for session, ts, payload in _select(db, "groups", "session, ts, payload", span):
             shares = json.loads(payload)["probabilities"]
@@ -197,10 +204,13 @@ def _emotionml(db: sqlite3.Connection, out: Path, span: Span) -> dict[str, int]:
     return {"emotions.xml": n}
 
 
-def _emotion(ts: float, uri: str, shares: dict[str, float], affect: dict[str, float]) -> str:
+def _emotion(
+    ts: float, uri: str, shares: dict[str, float], affect: dict[str, float], trust: dict[str, str] | None = None
+) -> str:
     """Two emotions of the same second and person, since each takes its categories from one vocabulary.
 
-    Values are probabilities; valence and arousal go from [-1, 1] to EmotionML's scale, 0 to 1.
+    Values are probabilities; valence and arousal go from [-1, 1] to EmotionML's scale, 0 to 1. `trust` says, as `info`,
+    how far the reading can be trusted.
 
     Raises:
         UnusableInputError: It was before 1970, which EmotionML's times cannot say.
@@ -211,12 +221,14 @@ def _emotion(ts: float, uri: str, shares: dict[str, float], affect: dict[str, fl
         raise UnusableInputError(msg)
     head = f'start="{start_ms}" end="{start_ms + 1000}" expressed-through="face"'
     who = f'<reference role="expressedBy" uri={quoteattr(uri)}/>'
+    told = "".join(f" {name}={quoteattr(value)}" for name, value in (trust or {}).items())
+    info = f"<info><attuned:reading{told}/></info>" if told else ""
     six = "".join(f'<category name="{name}" value="{_scale(shares[name])}"/>' for name in BIG6)
     dimensions = "".join(f'<dimension name="{name}" value="{_scale((v + 1) / 2)}"/>' for name, v in affect.items())
     uses = f' dimension-set="{PUBLISHED}#fsre-dimensions"' if affect else ""
     return (
-        f' <emotion category-set="{PUBLISHED}#big6"{uses} {head}>{six}{dimensions}{who}</emotion>\n'
-        f' <emotion category-set="#{OWN}" {head}>'
+        f' <emotion category-set="{PUBLISHED}#big6"{uses} {head}>{info}{six}{dimensions}{who}</emotion>\n'
+        f' <emotion category-set="#{OWN}" {head}>{info}'
         f'<category name="neutral" value="{_scale(shares["neutral"])}"/>{who}</emotion>\n'
     )
 
