@@ -17,7 +17,7 @@ from daemon.broker import embedded_broker, free_port
 from daemon.errors import UnusableInputError
 from daemon.http import make_app, serve
 from daemon.session import SessionInfo
-from daemon.sinks.metrics import Metrics
+from daemon.sinks.metrics import STATES, Metrics
 from pipeline.group import synthesise
 from pipeline.types import CallSecond, GroupEngagement
 from pipeline.wire import Stamp, Versions
@@ -28,6 +28,7 @@ CONTRACT = [
     "attuned_faces_analysed",
     "attuned_stage_duration_seconds",
     "attuned_second_end_to_publish_seconds",
+    "attuned_sessions",
     "attuned_participants",
     "attuned_mqtt_published",
     "attuned_mqtt_outbox_messages",
@@ -234,3 +235,16 @@ def test_how_late_the_latest_seconds_were() -> None:
     for n in range(1, 101):
         metrics.second_published(n / 100)
     assert metrics.lag_p95_s() == 0.97
+
+
+def test_sessions_are_counted_by_state_when_somebody_asks() -> None:
+    """Every state from the start, at zero; afterwards what the node says just then."""
+    metrics, registry = make()
+    assert [value(registry, "attuned_sessions", state=state) for state in STATES] == [0.0] * len(STATES)
+    states: list[str] = []
+    metrics.count_sessions(lambda state: states.count(state))
+    states += ["live", "live", "reconnecting"]
+    assert value(registry, "attuned_sessions", state="live") == 2.0
+    states.remove("live")
+    found = {state: value(registry, "attuned_sessions", state=state) for state in STATES}
+    assert found == dict.fromkeys(STATES, 0.0) | {"live": 1.0, "reconnecting": 1.0}
