@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -254,3 +255,14 @@ def test_a_reload_with_a_mistake_changes_nothing(capsys: pytest.CaptureFixture[s
     assert node.applied == []
     assert run(reload(node, load_settings))
     assert node.applied == [node.settings]
+
+
+def test_the_documentation_says_when_each_section_counts() -> None:
+    """The table of docs/service.md is that of the code."""
+    text = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+    rows = re.findall(r"^\| (`.*) \| (now|in sessions .*|after a restart) \|$", text, re.MULTILINE)
+    told = {word: how for words, how in rows for word in re.findall(r"`([a-z_.]+)`", words)}
+    short = {"now": "now", "next session": "in sessions that begin from then on", "restart": "after a restart"}
+    known = {key: short[effect] for key, effect in EFFECTS.items()}
+    assert told.pop("workers") == "in sessions that begin from then on"  # "analysis without workers"
+    assert told == known
