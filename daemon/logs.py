@@ -15,8 +15,12 @@ AGAIN_S = 60.0
 """What asyncio would say again and again while no file can be opened is said so often."""
 
 
-class _OutOfFiles(logging.Filter):
-    """One line a minute where asyncio has a traceback for each connection that it cannot take."""
+class _Chatter(logging.Filter):
+    """What asyncio has tracebacks for and is no mistake of ours.
+
+    Out of files: a line a minute stands for a traceback for every connection that cannot be taken. A socket that is
+    closed already: aiomqtt asks to write to it in the next turn of the loop, and tells the loss itself.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +29,11 @@ class _OutOfFiles(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is worth saying; it is rewritten."""
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, OSError) or error.errno not in {errno.EMFILE, errno.ENFILE}:
+        if not isinstance(error, OSError):
+            return True
+        if error.errno == errno.EBADF:
+            return "add_writer" not in record.getMessage()
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
             return True
         now_s = time.monotonic()
         if now_s < self._again_s:
@@ -85,6 +93,6 @@ def configure_logs(*, level: str = "info", style: Literal["auto", "json", "text"
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     noisy = logging.getLogger("asyncio")
-    for told in [told for told in noisy.filters if isinstance(told, _OutOfFiles)]:
+    for told in [told for told in noisy.filters if isinstance(told, _Chatter)]:
         noisy.removeFilter(told)
-    noisy.addFilter(_OutOfFiles())
+    noisy.addFilter(_Chatter())

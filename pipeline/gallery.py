@@ -273,9 +273,9 @@ class GallerySplitter:
         if faces is not None:
             self._faces, self._faces_s = faces, time_s
         if self._size != image.shape[:2]:
-            # Boxes of another picture size mean nothing in this one.
+            # Boxes of another picture size mean nothing in this one, those of faces included.
             self._size = (image.shape[0], image.shape[1])
-            self._now = _State()
+            self._now, self._rooms, self._faces = _State(), Rooms(), faces
         fixed = self._hints.layout(self._size)
         if fixed:
             self._now.tiles = fixed

@@ -238,6 +238,8 @@ class Listener:
                     identifier="chaos-listener",
                     clean_session=False,
                     max_queued_incoming_messages=None,
+                    # A try that falls between two lives of the broker must not hide how soon the daemon is back.
+                    timeout=2,
                 )
                 async with client:
                     await client.subscribe([("attuned/+/session/+/event", 1), ("attuned/#", 0)])

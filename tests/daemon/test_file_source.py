@@ -119,6 +119,22 @@ def test_the_resolution_may_change_inside_the_stream(tmp_path: Path) -> None:
     assert tally.n_jumps == 1
 
 
+def test_timestamps_that_jump_are_no_missing_end(tmp_path: Path) -> None:
+    """A container whose stamps go back, a day ahead and two hours ahead says a length that it has not; it is read whole."""
+    whole = tmp_path / "v.ts"
+    with whole.open("wb") as file:
+        for number, offset_s in enumerate((0, 86_400, 0, 7200)):
+            part = write_video(tmp_path / "part.mp4", [60 * number] * 25, codec="libx264")
+            shifted = tmp_path / "part.ts"
+            command = ["ffmpeg", "-v", "error", "-y", "-i", part, "-c", "copy", "-output_ts_offset", str(offset_s)]
+            subprocess.run([*command, "-f", "mpegts", shifted], check=True)
+            file.write(shifted.read_bytes())
+    assert probe(whole).video_s > 7000
+    found, tally = frames(whole)
+    assert [frame.time_s for frame in found] == [i / 5 for i in range(20)]
+    assert (tally.problem, tally.n_jumps) == (None, 3)
+
+
 def test_the_anchor_is_the_creation_time(tmp_path: Path) -> None:
     """Where the container has one; else 1970, also when it cannot be read."""
     dated = write_video(tmp_path / "a.mp4", [0] * 5, metadata={"creation_time": "2026-01-31T12:00:00.000000Z"})

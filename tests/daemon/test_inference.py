@@ -7,7 +7,7 @@ import pytest
 from networks import channel_means, describe
 from videos import run
 
-from daemon.inference import FaceReader
+from daemon.inference import IDLE_S, FaceReader
 from models.external import ExternalPixelModel
 from models.loading import load_models
 from pipeline.protocols import PixelModel
@@ -86,3 +86,40 @@ def test_a_model_gets_the_crops_it_asks_for(red_is_anger: Watched) -> None:
     assert (red.pixel.argmax(), blue.pixel.argmax()) == (0, 4)
     shipped = read(load_models().pixel, tiles)
     assert [reading.quality for reading in shipped] == [red.quality, blue.quality]
+
+
+def test_trackers_of_whom_nothing_is_seen_go(red_is_anger: Watched) -> None:
+    """Half a minute after somebody has left their tracker is closed; who is there keeps theirs, whoever it is."""
+    closed: list[int] = []
+    opened: list[Tracker] = []
+
+    class Counted(Tracker):
+        def __init__(self) -> None:
+            self.number = len(opened)
+            opened.append(self)
+
+        def close(self) -> None:
+            closed.append(self.number)
+
+    def tile(number: int) -> Tile:
+        return Tile(f"p-{number:08x}", (0, 0, 120, 120), np.zeros((120, 120, 3), np.uint8))
+
+    async def main() -> None:
+        async with FaceReader(
+            open_tracker=Counted,
+            pixel=red_is_anger,
+            landmark=load_models().landmark,
+            workers=1,
+            observe=lambda stage, seconds: None,
+        ) as reader:
+            await reader.read("s", 0.0, [tile(0), tile(1)])
+            await reader.read("s", IDLE_S, [tile(0)])
+            assert closed == []
+            await reader.read("s", IDLE_S + 0.2, [tile(0)])
+            assert closed == [1]
+            await reader.read("s", IDLE_S + 0.4, [tile(1)])
+            assert len(opened) == 3
+            await reader.read("s", 3 * IDLE_S, [])
+            assert sorted(closed) == [0, 1, 2]
+
+    run(main())

@@ -288,3 +288,120 @@ def test_a_file_of_a_newer_attuned_is_left_alone(tmp_path: Path) -> None:
 
     with pytest.raises(FailedError, match="newer attuned; upgrade"):
         run(main())
+
+
+def refuse(outbox: Outbox) -> None:
+    """The file may not grow any more, which SQLite says like a full disk."""
+    n_pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._db.execute(f"PRAGMA max_page_count = {n_pages}")
+
+
+def allow(outbox: Outbox) -> None:
+    """There is room again."""
+    outbox._db.execute("PRAGMA max_page_count = 100000")
+
+
+LARGE = 20_000
+"""More than the pages have room for."""
+
+
+def large(seq: int) -> bytes:
+    """A message of many pages that says its number."""
+    return str(seq).encode().ljust(LARGE)
+
+
+def test_a_full_disk_is_waited_out(tmp_path: Path) -> None:
+    """What was put meanwhile has no number and is not sent; then it is there in its order, without a gap."""
+
+    async def main() -> None:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=100) as outbox:
+            await outbox.put("a", payload)
+            refuse(outbox)
+            for _ in range(3):
+                assert await outbox.put("a", large) == 0
+            assert outbox.is_refused
+            assert outbox.n_waiting == 1
+            await outbox.remember("r", b"0".ljust(LARGE))
+            assert [message.payload for message in await outbox.oldest(10)] == [b"0"]
+            assert await outbox.retry() == 0
+            assert outbox.is_refused
+            allow(outbox)
+            await outbox.retry()
+            assert not outbox.is_refused
+            assert [int(message.payload) for message in await outbox.oldest(10)] == [0, 1, 2, 3]
+            assert list(await outbox.remembered()) == ["r"]
+
+    run(main())
+
+
+def test_what_was_sent_while_the_disk_was_full_is_not_sent_again(tmp_path: Path) -> None:
+    """The disk does not let go of it yet, but it is not given out twice; and it goes with the next write."""
+
+    async def main() -> None:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=100) as outbox:
+            await outbox.put("a", payload, payload, payload)
+            refuse(outbox)
+            await outbox.put("a", large)
+            first, *rest = await outbox.oldest(10)
+            await outbox.delete([first])
+            assert outbox.is_refused
+            assert await outbox.oldest(10) == rest
+            allow(outbox)
+            await outbox.put("a", payload)
+            assert [message.seq for message in await outbox.oldest(10)] == [1, 2, 3, 4]
+            assert outbox.n_waiting == 4
+
+    run(main())
+
+
+def test_memory_has_a_bound_and_says_what_it_discards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go, the numbers stay gapless, and an event says how many there were."""
+    monkeypatch.setattr("daemon.sinks.outbox.HELD_MAX", 3)
+
+    async def main() -> None:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=100) as outbox:
+            refuse(outbox)
+            assert [await outbox.put("a", large) for _ in range(5)] == [0, 0, 0, 1, 1]
+            assert await outbox.announce(lambda what, seq: b"") == 0
+            allow(outbox)
+            await outbox.put("a", payload)
+            assert [message.seq for message in await outbox.oldest(10)] == [0, 1, 2, 3]
+            told: list[Discarded] = []
+            assert await outbox.announce(lambda what, seq: told.append(what) or b"") == 1
+            [what] = told
+            assert (what.topic, what.reason, what.n, what.first, what.last) == ("a", "size", 2, None, None)
+
+    run(main())
+
+
+def test_a_disk_that_is_full_to_the_end_is_no_silent_loss(tmp_path: Path) -> None:
+    """Leaving says how many events could not be written, and what was there before is still there."""
+
+    async def main() -> None:
+        outbox = await Outbox(tmp_path / "o.sqlite", max_messages=100).__aenter__()
+        await outbox.put("a", payload)
+        refuse(outbox)
+        await outbox.put("a", large, large)
+        with pytest.raises(FailedError, match=r"2 events are lost"):
+            await outbox.__aexit__(None, None, None)
+        async with Outbox(tmp_path / "o.sqlite", max_messages=100) as outbox:
+            assert [message.seq for message in await outbox.oldest(10)] == [0]
+
+    run(main())
+
+
+def test_a_message_that_cannot_be_built_harms_no_other(tmp_path: Path) -> None:
+    """The mistake is raised, once; what follows is put."""
+
+    def broken(_: int) -> bytes:
+        msg = "a bug"
+        raise ValueError(msg)
+
+    async def main() -> None:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=100) as outbox:
+            with pytest.raises(ValueError, match="a bug"):
+                await outbox.put("a", broken)
+            await outbox.put("a", payload)
+            assert [message.seq for message in await outbox.oldest(10)] == [0]
+
+    run(main())

@@ -1,9 +1,10 @@
 """Personal heads in running sessions, with a stand-in for what trains them."""
 
 import asyncio
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from daemon.corrections import Correction
 from daemon.inference import FaceReader
 from daemon.personal import Personalisation
 from daemon.personal_files import Kit, PersonalSettings
-from daemon.personal_session import PersonalSession
+from daemon.personal_session import MEMORY_S, PersonalSession
 from daemon.session import SessionInfo
 from daemon.trainer import TrainerSettings
 from models.personal.basis import Basis
@@ -272,6 +273,43 @@ def test_who_is_known_in_one_session_only_leaves_nothing(tmp_path: Path) -> None
             await stage.until(session, "head_promoted")
             assert list(stage.root.rglob("*.sqlite"))
         assert [path for path in stage.root.rglob("*") if path.is_file()] == []
+
+    run(main())
+
+
+def open_samples() -> int:
+    """How many files of samples this process has open."""
+    links = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            links.append(entry.readlink().name)
+    return sum("samples" in link for link in links)
+
+
+@pytest.mark.parametrize("is_stable", [True, False])
+def test_who_has_left_has_no_file_open(tmp_path: Path, is_stable: bool) -> None:  # noqa: FBT001
+    """A minute later nothing of theirs is open or in memory; who comes back goes on where they were."""
+    stage = Stage(tmp_path, is_stable=is_stable)
+    label = np.full(7, 1 / 7)
+
+    async def main() -> None:
+        async with stage.owner() as owner, stage.session(owner) as session:
+            for second in range(3):
+                await stage.second(session, second, group=label)
+            await owner.do(lambda: None)
+            assert open_samples() > 0
+            for second in range(3, 3 + MEMORY_S + 1):
+                await session.second(CallSecond(second, (), NOBODY, (), (), ()))
+            await owner.do(lambda: None)
+            assert open_samples() == 0
+            assert not session._people[ANNA].seen
+            await stage.second(session, 100, group=label)
+            await owner.do(lambda: None)
+            [folder] = [path.parent for path in stage.root.rglob("samples-*.sqlite")]
+            with closing(sqlite3.connect(next(folder.glob("samples-*.sqlite")))) as db:
+                assert db.execute("SELECT count(*) FROM samples").fetchone() == (4,)
+        assert open_samples() == 0
+        assert list(stage.root.rglob("samples-*.sqlite")) == [] or is_stable
 
     run(main())
 

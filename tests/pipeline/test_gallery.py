@@ -624,6 +624,16 @@ def test_another_picture_size_is_looked_at_anew() -> None:
     assert close(splitter.update(wall((384, 664), boxes), 0.2).tiles, boxes)
 
 
+def test_faces_of_another_picture_size_are_forgotten() -> None:
+    """Where faces were in the picture before would be in the middle of nowhere, and speak against every tile."""
+    splitter = GallerySplitter()
+    faces = FaceBoxes(np.array(BOXES_2X2, np.float32), np.ones(4, np.float32))
+    splitter.update(wall(SIZE_2X2, BOXES_2X2), 0.0, faces)
+    boxes = grid(2, 2, tile=(160, 90))
+    small = wall((204, 344), boxes)
+    assert close(splitter.update(small, 0.2).tiles, boxes)
+
+
 def test_pictures_that_show_nothing_leave_a_layout_alone() -> None:
     """A call whose screen goes black still has its four tiles."""
     splitter = GallerySplitter()
