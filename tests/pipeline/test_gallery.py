@@ -627,11 +627,10 @@ def test_another_picture_size_is_looked_at_anew() -> None:
 def test_faces_of_another_picture_size_are_forgotten() -> None:
     """Where faces were in the picture before would be in the middle of nowhere, and speak against every tile."""
     splitter = GallerySplitter()
-    faces = FaceBoxes(np.array(BOXES_2X2, np.float32), np.ones(4, np.float32))
-    splitter.update(wall(SIZE_2X2, BOXES_2X2), 0.0, faces)
-    boxes = grid(2, 2, tile=(160, 90))
-    small = wall((204, 344), boxes)
-    assert close(splitter.update(small, 0.2).tiles, boxes)
+    # In the middle of a tile; in the smaller picture it would lie across two.
+    face = FaceBoxes(np.array([[130, 30, 210, 80]], np.float32), np.ones(1, np.float32))
+    splitter.update(wall((384, 664), grid(2, 2, tile=(320, 180))), 0.0, face)
+    assert close(splitter.update(wall(SIZE_2X2, BOXES_2X2), 0.2).tiles, BOXES_2X2)
 
 
 def test_pictures_that_show_nothing_leave_a_layout_alone() -> None:
