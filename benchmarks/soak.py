@@ -57,7 +57,7 @@ class Trend:
     @property
     def rises(self) -> bool:
         """Whether the whole interval is above 0."""
-        return self.low > 0
+        return bool(self.low > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def trend(time_s: Sequence[float], values: Sequence[float], *, block_s: float = 
     margin = float(stats.t.ppf(0.975, len(names) - 2)) * float(line.stderr)
     gain = float(line.slope) * float(middle[-1] - middle[0])
     return Trend(
-        float(line.slope), float(line.slope) - margin, float(line.slope) + margin, gain / max(abs(level.mean()), 1e-9)
+        float(line.slope), float(line.slope) - margin, float(line.slope) + margin, gain / max(abs(float(level.mean())), 1e-9)
     )
 
 
@@ -117,8 +117,8 @@ def judge(samples: Samples, lags: Sequence[tuple[float, float]], warm_s: float) 
         and not (drift.high < 0 and drift_s < -DRIFT_MAX_S),
     }
     return {
-        "promises": promises,
-        "holds": all(promises.values()),
+        "promises": {name: bool(holds) for name, holds in promises.items()},
+        "holds": bool(all(promises.values())),
         "rss_mib": {
             "first": round(float(np.median(warm.rss_kib[:12])) / 1024, 1),
             "last": round(float(np.median(warm.rss_kib[-12:])) / 1024, 1),
@@ -401,9 +401,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         told, samples, lags, outages = run(60 * given.minutes, 60 * given.warm_up, Path(folder))
+    draw(given.out.with_suffix(".png"), samples, lags, outages, 60 * given.warm_up)
     text = json.dumps(told, indent=2)
     given.out.with_suffix(".json").write_text(text + "\n")
-    draw(given.out.with_suffix(".png"), samples, lags, outages, 60 * given.warm_up)
     print(text)
     sys.exit(0 if told["holds"] and told["exit_code"] == 0 and not told["tracebacks"] else 1)
 

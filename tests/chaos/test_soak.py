@@ -1,6 +1,7 @@
 """The judge of the soak: what grows is seen, what stands still is not called growth."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +40,7 @@ def test_what_stands_still_passes(soak: ModuleType) -> None:
     """Noise alone is no slope."""
     told = soak.judge(samples(soak), LAGS, 0.0)
     assert told["holds"], told["promises"]
+    assert json.loads(json.dumps(told)) == told
     assert abs(told["rss_mib"]["growth"]) < 0.01
 
 
