@@ -91,10 +91,14 @@ def trend(time_s: Sequence[float], values: Sequence[float], *, block_s: float = 
     middle = np.array([times[block == name].mean() for name in names]) / 3600
     level = np.array([np.median(series[block == name]) for name in names])
     line = stats.linregress(middle, level)
-    margin = float(stats.t.ppf(0.975, len(names) - 2)) * float(line.stderr)
+    # What never changes has no error that could be told.
+    margin = float(stats.t.ppf(0.975, len(names) - 2)) * float(np.nan_to_num(line.stderr))
     gain = float(line.slope) * float(middle[-1] - middle[0])
     return Trend(
-        float(line.slope), float(line.slope) - margin, float(line.slope) + margin, gain / max(abs(float(level.mean())), 1e-9)
+        float(line.slope),
+        float(line.slope) - margin,
+        float(line.slope) + margin,
+        gain / max(abs(float(level.mean())), 1e-9),
     )
 
 
