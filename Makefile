@@ -5,7 +5,7 @@ BIN := .venv/bin
 SYSTEM := libgl1 libglib2.0-0 ffmpeg mosquitto iproute2 janus chromium gstreamer-rtsp-server prometheus systemd
 DATA ?= ../shared/data
 
-.PHONY: demo test check bench train screenshots system clean
+.PHONY: demo test check bench train screenshots chaos soak fuzz system clean
 
 demo: .venv/demo
 	$(BIN)/attuned demo
@@ -29,6 +29,21 @@ train: .venv/dev
 screenshots: .venv/dev
 	@sh scripts/system.sh chromium ffmpeg
 	$(BIN)/python docs/screenshots.py
+
+# Slow ones, by hand and as root: each writes its figures into benchmarks/, with today's date.
+MINUTES ?= 30
+SECONDS ?= 600
+
+chaos: .venv/dev system
+	@sh scripts/system.sh faketime
+	$(BIN)/python benchmarks/chaos.py
+
+soak: .venv/dev system
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
+
+fuzz: .venv/dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	$(BIN)/python benchmarks/fuzz.py --seconds $(SECONDS)
 
 # What is installed is remembered in a file, so that a second call costs nothing.
 .venv/demo: pyproject.toml constraints.txt | libraries

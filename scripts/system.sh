@@ -11,6 +11,7 @@ for package in "$@"; do
         chromium) command -v chromium >/dev/null || missing="$missing $package" ;;
         prometheus) command -v promtool >/dev/null && command -v prometheus >/dev/null || missing="$missing $package" ;;
         systemd) command -v systemd-analyze >/dev/null || missing="$missing $package" ;;
+        faketime) ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing $package" ;;
         iproute2) command -v ip >/dev/null || [ -x /usr/sbin/ip ] || missing="$missing $package" ;;
         gstreamer-rtsp-server)
             # Its bindings belong to the system's Python, whichever runs attuned.

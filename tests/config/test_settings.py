@@ -64,11 +64,19 @@ def test_every_mistake_is_told_at_once_with_line_and_key(tmp_path: Path) -> None
         ("- 1\n", ":1: expected settings as `key: value`"),
         ("1: 2\n", ":1: expected settings as `key: value`"),
         ("sessions:\n - {name: a, url: v, purpose: demo}\n - {name: a, url: w, purpose: demo}\n", "names must differ"),
+        ("node: 2026-13-45\n", "is not what it looks like (month must be in 1..12); put it into quotes"),
+        ("node: !!timestamp x\n", "put it into quotes"),
+        ("node: !!bool x\n", "put it into quotes"),
+        ("node: !!int _\n", "put it into quotes"),
+        ("node: a\0b\n", "special characters are not allowed"),
+        ('"a\\nb": 1\n', "a b: no such setting"),
     ],
 )
 def test_files_that_are_no_settings(tmp_path: Path, text: str, message: str) -> None:
-    """Broken YAML, a list, numbers as keys, two sessions of one name."""
-    assert message in mistakes(written(tmp_path, text))[0]
+    """Broken YAML, a list, numbers as keys, two sessions of one name, values that only look like something: a line each."""
+    found = mistakes(written(tmp_path, text))
+    assert message in found[0]
+    assert not any("\n" in mistake for mistake in found)
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:

@@ -65,7 +65,17 @@ DEFAULTS = (
 
 @given(
     SECTIONS.map(lambda value: yaml.safe_dump(value).encode())
-    | mutated([DEFAULTS, b"a: 2001-99-99\n", b"&a [*a]", b"a: !!timestamp x\n", b"a: !!bool x\n", b"a: !!int _\n"])
+    | mutated(
+        [
+            DEFAULTS,
+            b"a: 2001-99-99\n",
+            b"&a [*a]",
+            b"a: !!timestamp x\n",
+            b"a: !!bool x\n",
+            b"a: !!int _\n",
+            b"a\0: 1\n",
+        ]
+    )
 )
 @examples(100)
 def test_configurations(data: bytes) -> None:
