@@ -248,7 +248,7 @@ def process(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
 class Rig:
     """Everything that runs, and what is done to it."""
 
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, clips: Path | None) -> None:
         from janus import encoded  # noqa: PLC0415 (benchmarks/janus.py)
         from janus_server import JanusServer  # noqa: PLC0415
         from namespaces import inside, made, python  # noqa: PLC0415
@@ -256,7 +256,7 @@ class Rig:
 
         self._folder, self._stack, self._inside = folder, stack, inside
         self._names = stack.enter_context(made())
-        self._clips = encoded(folder)
+        self._clips = encoded(folder) if clips is None else sorted(clips.glob("*.mkv"))
         server = JanusServer(self._names.sfu, self._names.sfu_address, folder)
         server.start()
         stack.callback(server.kill)
@@ -322,11 +322,11 @@ class Rig:
 
 
 def run(
-    seconds: float, warm_s: float, folder: Path
+    seconds: float, warm_s: float, folder: Path, clips: Path | None
 ) -> tuple[dict[str, Any], Samples, list[tuple[float, float]], list[float]]:
     """The whole of it."""
     with ExitStack() as stack:
-        rig = Rig(stack, folder)
+        rig = Rig(stack, folder, clips)
         rig.watcher.until(lambda line: line.get("readings"), 120)
         began_s, wall_s = time.monotonic(), time.time()
         rows: list[tuple[float, ...]] = []
@@ -398,13 +398,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="measured, after the warm-up")
     parser.add_argument("--warm-up", type=float, default=5.0, help="minutes that are not measured")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / f"soak-{datetime.now(UTC):%Y-%m-%d}")
+    parser.add_argument("--clips", type=Path, help="folder of VP8 videos that people show; none: they are filmed anew")
     parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.watch:
         asyncio.run(Watcher().run())
         return
     with tempfile.TemporaryDirectory() as folder:
-        told, samples, lags, outages = run(60 * given.minutes, 60 * given.warm_up, Path(folder))
+        told, samples, lags, outages = run(60 * given.minutes, 60 * given.warm_up, Path(folder), given.clips)
     draw(given.out.with_suffix(".png"), samples, lags, outages, 60 * given.warm_up)
     text = json.dumps(told, indent=2)
     given.out.with_suffix(".json").write_text(text + "\n")

@@ -30,6 +30,7 @@ from daemon.errors import FailedError
 from daemon.http import make_app, serve
 from daemon.inference import FaceReader, Watch
 from daemon.logs import configure_logs
+from daemon.memory import steady_memory
 from daemon.page.live import LivePage
 from daemon.personal import Personalisation
 from daemon.personal_session import PersonalSession
@@ -262,6 +263,7 @@ class Node:
         self.stop = asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        steady_memory()
         async with AsyncExitStack() as stack:
             settings = self._settings
             folder = state_folder(settings)
