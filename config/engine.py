@@ -1,6 +1,6 @@
 """The sections of the algorithms: `pipeline` says what each constant means, here are the bounds it must keep."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,8 @@ from pipeline.synchrony import DEFAULT_SYNCHRONY
 class FusionSection(Section):
     """Constants of the adaptive weights; `pipeline.fusion.FusionSettings` says more."""
 
+    rule: Literal["adaptive", "learned"] = "adaptive"
+    """Who weighs the models: the rule of GROUP, section 4.3, or `models/weights/weights.json`."""
     every_s: int = Field(DEFAULT_FUSION.every_s, ge=1)
     first_s: int = Field(DEFAULT_FUSION.first_s, ge=1)
     gain: float = Field(DEFAULT_FUSION.gain, ge=0, le=1)

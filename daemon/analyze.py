@@ -117,6 +117,7 @@ async def analyze(
                 session = make_session(
                     settings,
                     info=info,
+                    models=models,
                     source=source,
                     reader=reader,
                     sinks=(tables,),

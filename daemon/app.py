@@ -132,12 +132,12 @@ def recording_info(
     )
 
 
-def call_settings(settings: Settings) -> CallSettings:
+def call_settings(settings: Settings, models: ExpressionModels) -> CallSettings:
     """What the pipeline needs of the settings."""
     return CallSettings(
         rate_hz=settings.analysis.rate_hz,
         grace_s=settings.analysis.grace_ms / 1000,
-        fusion=FusionSettings(**settings.fusion.model_dump()),
+        fusion=FusionSettings(**settings.fusion.model_dump(exclude={"rule"})),
         denoise=DenoiseSettings(**settings.denoise.model_dump()),
         polarisation=PolarisationSettings(**settings.polarisation.model_dump()),
         afterwards=AfterwardsSettings(
@@ -148,6 +148,7 @@ def call_settings(settings: Settings) -> CallSettings:
             labels=LabelSettings(**settings.labels.model_dump()),
             group=GroupSettings(**settings.group.model_dump()),
         ),
+        learned=models.weights,
     )
 
 
@@ -161,6 +162,7 @@ def make_session(
     settings: Settings,
     *,
     info: SessionInfo,
+    models: ExpressionModels,
     source: Source,
     reader: FaceReader,
     sinks: Sequence[Sink],
@@ -181,7 +183,7 @@ def make_session(
         sinks=sinks,
         observe=observe,
         consent=consent,
-        call=call_settings(settings),
+        call=call_settings(settings, models),
         paced=paced,
         personal=personal,
     )
@@ -201,12 +203,14 @@ def make_follower(settings: Settings, seed: str) -> GalleryFollower:
 
 
 def models_of(settings: Settings) -> ExpressionModels:
-    """The expression models that are configured.
+    """The expression models that are configured, and what weighs them.
 
     Raises:
         ModelError: One is missing, damaged, or not what the manifest or its description says.
     """
-    return load_models(settings.models.pixel, settings.models.landmark)
+    return load_models(
+        settings.models.pixel, settings.models.landmark, learned_weights=settings.fusion.rule == "learned"
+    )
 
 
 def make_metrics(settings: Settings, models: ExpressionModels, registry: CollectorRegistry) -> Metrics:
@@ -472,6 +476,7 @@ class Node:
             session = make_session(
                 settings,
                 info=info,
+                models=self._models,
                 source=source,
                 reader=self._reader,
                 sinks=(self._mqtt, self._metrics, self._page, *self._also, *plan.sinks),

@@ -104,6 +104,7 @@ async def run_bench(settings: Settings, seconds: int) -> dict[str, Any]:
                 session = make_session(
                     settings,
                     info=info,
+                    models=models,
                     source=source,
                     reader=reader,
                     sinks=(Encoder(),),

@@ -10,6 +10,7 @@ from pipeline.denoise import DEFAULT_DENOISE, DenoiseSettings, GroupDenoiser
 from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, WeightRule, fuse
 from pipeline.gallery import same_layout
 from pipeline.group import synthesise
+from pipeline.learned_weights import LearnedWeights, WeightModel
 from pipeline.polarisation import DEFAULT_POLARISATION, PolarisationSettings, Polariser
 from pipeline.seconds import SecondAggregator
 from pipeline.types import Box, CallSecond, Event, FaceReading, FusedReading, SecondReading
@@ -20,7 +21,10 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
-    """What a call needs to know: rate of analysis, lateness allowed, and the constants of each algorithm."""
+    """What a call needs to know: rate of analysis, lateness allowed, and the constants of each algorithm.
+
+    learned: the model that weighs the arms (GROUP, section 7); None: the rule of GROUP, section 4.3.
+    """
 
     rate_hz: float = 5.0
     grace_s: float = 0.2
@@ -28,9 +32,17 @@ class CallSettings:
     denoise: DenoiseSettings = DEFAULT_DENOISE
     polarisation: PolarisationSettings = DEFAULT_POLARISATION
     afterwards: AfterwardsSettings = DEFAULT_AFTERWARDS
+    learned: WeightModel | None = None
 
 
 DEFAULT_CALL = CallSettings()
+
+
+def weight_rule(settings: CallSettings) -> WeightRule:
+    """Who weighs the arms, in the beginning of a call."""
+    if settings.learned is None:
+        return AdaptiveWeights(settings.fusion)
+    return LearnedWeights(settings.learned, fusion=settings.fusion)
 
 
 class Call:
@@ -41,13 +53,13 @@ class Call:
 
     Args:
         settings: Of all algorithms.
-        weights: How much each arm counts; None: the rule of GROUP, section 4.3.
+        weights: How much each arm counts; None: as the settings say.
     """
 
     def __init__(self, settings: CallSettings = DEFAULT_CALL, weights: WeightRule | None = None) -> None:
         self._settings = settings
         self._seconds = SecondAggregator(rate_hz=settings.rate_hz, grace_s=settings.grace_s)
-        self._weights = weights or AdaptiveWeights(settings.fusion)
+        self._weights = weights or weight_rule(settings)
         self._counter = ChangeCounter(settings.afterwards.changes)
         # Noise counts here: who reads noisier than the others leans on landmarks for it (GROUP, section 4.3).
         self._noisy: dict[str, ChangeDetector] = {}

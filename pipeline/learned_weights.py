@@ -68,7 +68,7 @@ def fit(features: F64, targets: F64, *, importance: F64 | None = None, ridge: fl
 
     Args:
         features: (n, 7), in the order of `FEATURES`.
-        targets: (n,) the landmark arm's weight that would have served best, in [0, 1].
+        targets: (n,) the landmark arm's weight that would have served best; it may lie beyond [0, 1].
         importance: (n,) how much each row counts, not negative; where both arms agree no weight is better than
             another. All the same if None.
         ridge: Penalty on squared coefficients, in rows: as if so many rows said that no feature matters.

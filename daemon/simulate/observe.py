@@ -12,6 +12,7 @@ from daemon.simulate.world import NOBODY, TYPES, Classes, World
 from pipeline.call import Call, CallSettings
 from pipeline.denoise import denoise
 from pipeline.emotions import F64, N_EMOTIONS
+from pipeline.fusion import WeightRule
 from pipeline.types import CallSecond, Event, GroupEngagement, SettledSecond
 
 ENGAGED: Final = 1
@@ -47,9 +48,9 @@ class Observed:
     events: tuple[Event, ...]
 
 
-def observe(world: World, settings: CallSettings) -> Observed:
-    """The whole call through the engine."""
-    call = Call(replace(settings, rate_hz=float(world.rate_hz)))
+def observe(world: World, settings: CallSettings, weights: WeightRule | None = None) -> Observed:
+    """The whole call through the engine, with other weights than the settings say if given."""
+    call = Call(replace(settings, rate_hz=float(world.rate_hz)), weights)
     seconds: list[CallSecond] = []
     for second in range(world.n_seconds):
         call.look(float(second), world.here(second))
