@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pipeline.changes import DEFAULT_CHANGES, ChangeDetector, ChangeScopes, ChangeSettings
+from pipeline.changes import DEFAULT_CHANGES, ChangeDetectors, ChangeScopes, ChangeSettings
 from pipeline.cleaning import Cleaner, CleanSecond
 from pipeline.denoise import DEFAULT_TRANSIENTS, TransientSettings, dismissal_event
 from pipeline.emotions import F64
@@ -43,7 +43,7 @@ class Afterwards:
         self._cleaner = Cleaner(settings.transients, settings.memory_s)
         # In step with the other: of those alone whom a personal head reads.
         self._personal = Cleaner(settings.transients, settings.memory_s)
-        self._detectors: dict[str, ChangeDetector] = {}
+        self._detectors = ChangeDetectors(settings.changes)
         self._scopes = ChangeScopes(settings.changes)
         self._engagement = Engagement(settings.engagement)
         self._labeller = Labeller(settings.labels)
@@ -104,16 +104,9 @@ class Afterwards:
 
     def _changes(self, clean: CleanSecond) -> list[Event]:
         """The changes whose scope is decided with this second."""
-        for participant in [p for p in self._detectors if not self._cleaner.knows(p)]:
-            del self._detectors[participant]
+        self._detectors.forget([who for who in self._detectors.known() if not self._cleaner.knows(who)])
         read = {who: row for who, row in clean.distributions.items() if row is not None}
-        confirmed = []
-        for participant, row in read.items():
-            detector = self._detectors.setdefault(participant, ChangeDetector(participant, self._settings.changes))
-            change = detector.add(clean.second, row)
-            if change is not None:
-                confirmed.append(change)
-        self._scopes.add(confirmed)
+        self._scopes.add(self._detectors.add(clean.second, read))
         self._with_face.append(frozenset(read))
         return self._scopes.settle(clean.second, self._counted())
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from pipeline.afterwards import DEFAULT_AFTERWARDS, Afterwards, AfterwardsSettings
-from pipeline.changes import ChangeCounter, ChangeDetector
+from pipeline.changes import ChangeCounter, ChangeDetectors
 from pipeline.denoise import DEFAULT_DENOISE, DenoiseSettings, GroupDenoiser
 from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, WeightRule, fuse
 from pipeline.gallery import same_layout
@@ -62,7 +62,7 @@ class Call:
         self._weights = weights or weight_rule(settings)
         self._counter = ChangeCounter(settings.afterwards.changes)
         # Noise counts here: who reads noisier than the others leans on landmarks for it (GROUP, section 4.3).
-        self._noisy: dict[str, ChangeDetector] = {}
+        self._noisy = ChangeDetectors(settings.afterwards.changes)
         self._afterwards = Afterwards(settings.afterwards)
         self._denoiser = GroupDenoiser(settings.denoise)
         self._polariser = Polariser(settings.polarisation)
@@ -145,14 +145,14 @@ class Call:
 
     def _adapt(self, second: int, elapsed_s: int, readings: tuple[FusedReading, ...], engaged: Collection[str]) -> None:
         """Counts changes of expression, and updates the weights where it is time."""
-        for gone in [who for who in self._noisy if not self._afterwards.knows(who)]:
-            del self._noisy[gone]
-            self._weights.forget(gone)
-        for reading in readings:
-            who, row = reading.participant, reading.by_generic
-            detector = self._noisy.setdefault(who, ChangeDetector(who, self._settings.afterwards.changes))
-            changed = detector.add(second, row) is not None
-            self._counter.add(second, who, covered=row is not None, changed=changed)
+        gone = [who for who in self._noisy.known() if not self._afterwards.knows(who)]
+        self._noisy.forget(gone)
+        for who in gone:
+            self._weights.forget(who)
+        rows = {reading.participant: reading.by_generic for reading in readings}
+        changed = {change.participant for change in self._noisy.add(second, rows)}
+        for who, row in rows.items():
+            self._counter.add(second, who, covered=row is not None, changed=who in changed)
         self._weights.observe(second, [reading.arms for reading in readings])
         if self._weights.due(elapsed_s):
             self._weights.update(self._counter.per_minute(second), engaged)

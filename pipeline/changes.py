@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.emotions import EMOTIONS, F64
+from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
 from pipeline.types import Event
 
 
@@ -52,65 +54,108 @@ def total_variation(p: F64, r: F64) -> float:
 
 
 def mean_of(rows: Sequence[F64]) -> F64:
-    """(7,) mean of a few distributions, at least one; several times as fast as numpy's, which counts per member."""
+    """Mean of a few arrays of one shape, at least one; several times as fast as numpy's, which counts per member."""
     total = rows[0]
     for row in rows[1:]:
         total = total + row
     return total / len(rows)
 
 
-class ChangeDetector:
-    """Changes of one participant (algorithm 4).
+class ChangeDetectors:
+    """Changes of everybody (algorithm 4), each by themselves; all members at once, since a call may have 49.
 
     Seconds without a reading neither confirm nor end an excursion, up to `gap_s` of them; after more the participant
     begins anew. The reference is what was confirmed last, and follows slowly.
     """
 
-    def __init__(self, participant: str, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
-        self._participant = participant
+    def __init__(self, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
         self._settings = settings
-        # As far back as the readings in which the mean of the first second beyond began.
-        self._recent: deque[tuple[int, F64]] = deque(maxlen=2 * settings.hold - 1)
-        self._reference: F64 | None = None
-        self._n_beyond = 0
+        self._rows: dict[str, int] = {}
+        # As far back as the readings in which the mean of the first second beyond began; the newest stands last.
+        depth = 2 * settings.hold - 1
+        self._recent: F64 = np.zeros((0, depth, N_EMOTIONS))
+        self._seconds = np.zeros((0, depth), dtype=np.int64)
+        self._n_recent = np.zeros(0, dtype=np.int64)
+        self._n_beyond = np.zeros(0, dtype=np.int64)
+        self._reference: F64 = np.zeros((0, N_EMOTIONS))
 
-    def add(self, second: int, probabilities: F64 | None) -> Change | None:
-        """The change that this second confirms; None for `probabilities` means that nothing was read."""
-        if probabilities is None:
+    def add(self, second: int, distributions: Mapping[str, F64 | None]) -> list[Change]:
+        """The changes that this second confirms, by participant; None means that nothing was read."""
+        read = {who: row for who, row in sorted(distributions.items()) if row is not None}
+        if not read:
+            return []
+        self._make_room([who for who in read if who not in self._rows])
+        s, at = self._settings, np.array([self._rows[who] for who in read])
+        rows = np.array(list(read.values()))
+        stale = (self._n_recent[at] > 0) & (second - self._seconds[at, -1] > s.gap_s + 1)
+        self._n_recent[at[stale]] = self._n_beyond[at[stale]] = 0
+        self._reference[at[stale]] = np.nan
+        self._recent[at, :-1], self._seconds[at, :-1] = self._recent[at, 1:], self._seconds[at, 1:]
+        self._recent[at, -1], self._seconds[at, -1] = rows, second
+        self._n_recent[at] = np.minimum(self._n_recent[at] + 1, self._seconds.shape[1])
+        ready = self._n_recent[at] >= s.hold
+        mean = mean_of([self._recent[at, k] for k in range(-s.hold, 0)])
+        first = ready & np.isnan(self._reference[at, 0])
+        away = np.abs(mean - self._reference[at]).sum(axis=1) / 2 >= s.distance
+        self._reference[at[first]] = mean[first]
+        near, beyond = ready & ~first & ~away, ready & ~first & away
+        self._n_beyond[at[near]] = 0
+        self._reference[at[near]] += s.follow * (rows[near] - self._reference[at[near]])
+        self._n_beyond[at[beyond]] += 1
+        names = list(read)
+        long_enough = np.flatnonzero(beyond & (self._n_beyond[at] >= s.hold)).tolist()
+        return [change for i in long_enough if (change := self._confirmed(names[i], rows[i], mean[i])) is not None]
+
+    def forget(self, participants: Collection[str]) -> None:
+        """Whoever of these comes back begins anew."""
+        gone = [row for who, row in self._rows.items() if who in participants]
+        if gone:
+            kept = [who for who in sorted(self._rows, key=self._rows.__getitem__) if who not in participants]
+            self._rows = {who: row for row, who in enumerate(kept)}
+            self._recent, self._seconds, self._n_recent, self._n_beyond, self._reference = (
+                np.delete(array, gone, axis=0) for array in self._arrays()
+            )
+
+    def known(self) -> tuple[str, ...]:
+        """Everybody of whom something is remembered."""
+        return tuple(self._rows)
+
+    def _arrays(self) -> tuple[NDArray[Any], ...]:
+        return self._recent, self._seconds, self._n_recent, self._n_beyond, self._reference
+
+    def _make_room(self, newcomers: Sequence[str]) -> None:
+        """A row more in every array for each newcomer, of whom nothing is known yet."""
+        if newcomers:
+            fills = (0, 0, 0, 0, np.nan)
+            self._rows |= {who: len(self._n_recent) + k for k, who in enumerate(newcomers)}
+            self._recent, self._seconds, self._n_recent, self._n_beyond, self._reference = (
+                np.concatenate([array, np.full((len(newcomers), *array.shape[1:]), fill, dtype=array.dtype)])
+                for array, fill in zip(self._arrays(), fills, strict=True)
+            )
+
+    def _confirmed(self, participant: str, row: F64, mean: F64) -> Change | None:
+        """The change of somebody whose mean has been beyond for long enough.
+
+        The mean stays beyond for a while after a short excursion is over: the last reading must be there itself.
+        """
+        at = self._rows[participant]
+        reference = self._reference[at].copy()
+        if _lead(row, reference, mean) <= 0:
             return None
-        s = self._settings
-        if self._recent and second - self._recent[-1][0] > s.gap_s + 1:
-            self._recent.clear()
-            self._reference, self._n_beyond = None, 0
-        self._recent.append((second, probabilities))
-        if len(self._recent) < s.hold:
-            return None
-        mean = mean_of([row for _, row in self._recent][-s.hold :])
-        if self._reference is None:
-            self._reference = mean
-            return None
-        if total_variation(mean, self._reference) < s.distance:
-            self._n_beyond = 0
-            self._reference = self._reference + s.follow * (probabilities - self._reference)
-            return None
-        self._n_beyond += 1
-        # The mean stays beyond for a while after a short excursion is over: the last reading must be there itself.
-        if self._n_beyond < s.hold or _lead(probabilities, self._reference, mean) <= 0:
-            return None
-        change = Change(self._participant, self._onset(self._reference, mean), self._reference, mean)
-        self._reference, self._n_beyond = mean, 0
+        change = Change(participant, self._onset(at, reference, mean), reference, mean)
+        self._reference[at], self._n_beyond[at] = mean, 0
         return change
 
-    def _onset(self, before: F64, after: F64) -> int:
+    def _onset(self, at: int, before: F64, after: F64) -> int:
         """The second from which on the readings are nearer to `after` than to `before`, all in all.
 
         The running mean leaves the reference up to two seconds after the readings have.
         """
-        best, total, onset = -np.inf, 0.0, self._recent[-1][0]
-        for second, row in reversed(self._recent):
-            total += _lead(row, before, after)
+        best, total, onset = -np.inf, 0.0, int(self._seconds[at, -1])
+        for k in range(1, int(self._n_recent[at]) + 1):
+            total += _lead(self._recent[at, -k], before, after)
             if total > best:
-                best, onset = total, second
+                best, onset = total, int(self._seconds[at, -k])
         return onset
 
 

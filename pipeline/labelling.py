@@ -41,6 +41,14 @@ class LabelSettings:
 DEFAULT_LABELS = LabelSettings()
 
 
+@dataclass(slots=True)
+class _Past:
+    """Seconds in which the others of a member were or were not alike, and in how many they were."""
+
+    seconds: deque[tuple[int, bool]]
+    n_alike: int = 0
+
+
 class Labeller:
     """Labels of everybody in a call, second by second, from the generic heads' distributions only.
 
@@ -50,7 +58,7 @@ class Labeller:
 
     def __init__(self, settings: LabelSettings = DEFAULT_LABELS) -> None:
         self._settings = settings
-        self._alike: dict[str, deque[tuple[int, bool]]] = {}
+        self._alike: dict[str, _Past] = {}
 
     def add(
         self,
@@ -92,15 +100,16 @@ class Labeller:
     def _held(self, second: int, name: str, *, alike: bool) -> bool:
         """Whether the others of a member have been alike often enough."""
         s = self._settings
-        past = self._alike.setdefault(name, deque(maxlen=s.window_s))
-        past.append((second, alike))
-        while past[0][0] <= second - s.window_s:
-            past.popleft()
-        return len(past) >= s.least_s and sum(flag for _, flag in past) >= s.held_share * len(past)
+        past = self._alike.setdefault(name, _Past(deque()))
+        past.seconds.append((second, alike))
+        past.n_alike += alike
+        while past.seconds[0][0] <= second - s.window_s:
+            past.n_alike -= past.seconds.popleft()[1]
+        return len(past.seconds) >= s.least_s and past.n_alike >= s.held_share * len(past.seconds)
 
     def _forget(self, second: int) -> None:
         """Drops the past of members of whom nothing was known for a whole window."""
-        gone = [name for name, past in self._alike.items() if past[-1][0] <= second - self._settings.window_s]
+        gone = [name for name, past in self._alike.items() if past.seconds[-1][0] <= second - self._settings.window_s]
         for name in gone:
             del self._alike[name]
 

@@ -1,46 +1,86 @@
 """Readings of single frames → one weighted mean per participant per second (GROUP, section 4.1)."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.emotions import F64
+from pipeline.emotions import F64, N_EMOTIONS
 from pipeline.types import FaceReading, SecondReading, frozen_array
 
-
-def weighted_mean(vectors: list[F64], weights: list[float]) -> F64:
-    """Mean of (7,) vectors under positive weights; the order of the rows does not matter to the last bit."""
-    order = sorted(range(len(weights)), key=lambda i: (weights[i], vectors[i].tolist()))
-    rows = np.array([vectors[i] for i in order])
-    w = np.array([weights[i] for i in order])
-    return frozen_array(np.asarray((w[:, None] * rows).sum(axis=0) / w.sum()))
+_NO_MESH: Final = np.full(N_EMOTIONS, np.nan)
 
 
-def read_second(participant: str, second: int, readings: list[FaceReading], n_expected: int) -> SecondReading:
-    """Quality-weighted means of one participant's frames in one second; no frame is absence, not neutral."""
-    if not readings:
-        return SecondReading(participant, second, 0, 0.0, None, None, None)
-    weights = [r.quality for r in readings]
-    pixel, landmark = _arms([(r.pixel, r.landmark) for r in readings], weights)
-    personal = any(r.generic is not None for r in readings)
-    return SecondReading(
-        participant=participant,
-        second=second,
-        n_frames=len(readings),
-        coverage=min(1.0, len(readings) / n_expected),
-        quality=sum(sorted(weights)) / len(readings),
-        pixel=pixel,
-        landmark=landmark,
-        heads=max(readings, key=lambda r: r.time_s).heads,
-        generic=_arms([r.generic or (r.pixel, r.landmark) for r in readings], weights) if personal else None,
+def read_seconds(
+    second: int, readings: Mapping[str, Sequence[FaceReading]], n_expected: int
+) -> tuple[SecondReading, ...]:
+    """Quality-weighted means of everybody's frames in one second; no frame is absence, not neutral.
+
+    The order of a participant's frames does not matter to the last bit.
+    """
+    frames = [(i, frame) for i, own in enumerate(readings.values()) for frame in own]
+    if not frames:
+        return tuple(_absent(participant, second) for participant in readings)
+    of = np.array([i for i, _ in frames])
+    weights = np.array([frame.quality for _, frame in frames])
+    shown = _both([(frame.pixel, frame.landmark) for _, frame in frames])
+    generic = None
+    if any(frame.generic is not None for _, frame in frames):
+        generic = _both([frame.generic or (frame.pixel, frame.landmark) for _, frame in frames])
+    # Sums round: frames are added in an order of their own.
+    columns = shown.T[::-1] if generic is None else (*generic.T[::-1], *shown.T[::-1])
+    order = np.lexsort((*columns, weights, of))
+    of, weights, shown = of[order], weights[order], shown[order]
+    begins = np.flatnonzero(np.diff(of, prepend=-1))
+    sizes = np.diff(begins, append=len(of))
+    quality = (np.add.reduceat(weights, begins) / sizes).tolist()
+    pixel, landmark = _means(shown, weights, begins)
+    own_pixel, own_landmark = (pixel, landmark) if generic is None else _means(generic[order], weights, begins)
+    row = dict(zip(of[begins].tolist(), range(len(begins)), strict=True))
+    return tuple(
+        SecondReading(
+            participant=participant,
+            second=second,
+            n_frames=len(own),
+            coverage=min(1.0, len(own) / n_expected),
+            quality=quality[row[i]],
+            pixel=pixel[row[i]],
+            landmark=landmark[row[i]],
+            heads=max(own, key=lambda r: r.time_s).heads,
+            generic=(own_pixel[row[i]], own_landmark[row[i]]) if any(r.generic is not None for r in own) else None,
+        )
+        if own
+        else _absent(participant, second)
+        for i, (participant, own) in enumerate(readings.items())
     )
 
 
-def _arms(pairs: list[tuple[F64, F64 | None]], weights: list[float]) -> tuple[F64, F64 | None]:
-    """Means of both arms; of the landmark arm over the frames that have a mesh."""
-    meshed = [(arm, weight) for (_, arm), weight in zip(pairs, weights, strict=True) if arm is not None]
-    landmark = weighted_mean([arm for arm, _ in meshed], [weight for _, weight in meshed]) if meshed else None
-    return weighted_mean([arm for arm, _ in pairs], weights), landmark
+def _absent(participant: str, second: int) -> SecondReading:
+    return SecondReading(participant, second, 0, 0.0, None, None, None)
+
+
+def _both(arms: Sequence[tuple[F64, F64 | None]]) -> F64:
+    """(n, 14) of both arms, NaN where the landmark arm has no mesh."""
+    return np.array([np.concatenate((pixel, _NO_MESH if landmark is None else landmark)) for pixel, landmark in arms])
+
+
+def _means(rows: F64, weights: F64, begins: NDArray[np.intp]) -> tuple[list[F64], list[F64 | None]]:
+    """Each participant's weighted means of both arms; of the landmark arm over the frames that have a mesh.
+
+    `rows` are (n, 14) as of `_both`, sorted by participant, `begins` where each participant's begin.
+    """
+    pixel = np.add.reduceat(weights[:, None] * rows[:, :N_EMOTIONS], begins) / np.add.reduceat(weights, begins)[:, None]
+    meshed = ~np.isnan(rows[:, N_EMOTIONS])
+    counted = np.where(meshed, weights, 0.0)
+    total = np.add.reduceat(counted, begins)
+    sums = np.add.reduceat(np.where(meshed[:, None], counted[:, None] * rows[:, N_EMOTIONS:], 0.0), begins)
+    landmark = sums / np.where(total > 0, total, 1.0)[:, None]
+    read = (total > 0).tolist()
+    return [*frozen_array(pixel)], [
+        row if known else None for row, known in zip(frozen_array(landmark), read, strict=True)
+    ]
 
 
 class SecondAggregator:
@@ -106,4 +146,4 @@ class SecondAggregator:
         if readings is None:
             readings = {participant: [] for participant in self._members}
         self._members = tuple(readings)
-        return second, tuple(read_second(p, second, rows, n_expected) for p, rows in readings.items())
+        return second, read_seconds(second, readings, n_expected)

@@ -32,7 +32,7 @@ from models.personal.store import Store
 from models.personal.trigger import TriggerSettings
 from pipeline.emotions import EMOTIONS, F64, softmax
 from pipeline.fusion import fuse
-from pipeline.seconds import read_second
+from pipeline.seconds import read_seconds
 from pipeline.types import (
     U8,
     CallSecond,
@@ -173,7 +173,7 @@ class Stage:
         session.see([reading])
         labels = () if group is None else (GroupLabel(ANNA, second, group, 3),)
         settled = SettledSecond(second, {}, None, labels)
-        fused = fuse(read_second(ANNA, second, [reading], 1), 0.5)
+        fused = fuse(read_seconds(second, {ANNA: [reading]}, 1)[0], 0.5)
         closed = CallSecond(second, (fused,), NOBODY, (), (), (settled,))
         self.seconds.append(closed)
         self.told += await session.second(closed)

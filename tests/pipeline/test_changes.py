@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.changes import (
     Change,
     ChangeCounter,
-    ChangeDetector,
+    ChangeDetectors,
     ChangeScopes,
     ChangeSettings,
     change_event,
@@ -22,14 +22,56 @@ NEUTRAL, HAPPY, SAD = p(), p(happiness=1.0), p(sadness=1.0)
 
 def run(series: list[F64 | None]) -> list[tuple[int, int]]:
     """(second of confirmation, onset) of every change in a series that starts at second 0."""
-    detector = ChangeDetector("a")
-    found = [(second, detector.add(second, row)) for second, row in enumerate(series)]
-    return [(second, change.onset) for second, change in found if change is not None]
+    detectors = ChangeDetectors()
+    return [(second, change.onset) for second, row in enumerate(series) for change in detectors.add(second, {"a": row})]
 
 
 def test_total_variation_by_hand() -> None:
     """Half of |0.5 - 0| + |0.5 - 1| is 0.5."""
     assert total_variation(p(happiness=0.5), NEUTRAL) == pytest.approx(0.5)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from("abcd"), st.one_of(st.none(), st.sampled_from([0.0, 0.3, 0.6, 1.0])), max_size=4
+        ),
+        max_size=40,
+    )
+)
+def test_everybody_is_judged_by_themselves(seconds: list[dict[str, float | None]]) -> None:
+    """Whoever else is there, comes or goes: the changes of all are those of each alone, and sorted by participant."""
+    rows = [{who: None if x is None else p(happiness=x) for who, x in one.items()} for one in seconds]
+    together = ChangeDetectors()
+    said = [
+        (second, change.participant, change.onset)
+        for second, one in enumerate(rows)
+        for change in together.add(second, one)
+    ]
+    alone = [
+        (second, change.participant, change.onset)
+        for who in "abcd"
+        for detectors in [ChangeDetectors()]
+        for second, one in enumerate(rows)
+        for change in detectors.add(second, {who: one.get(who)})
+    ]
+    assert said == sorted(said)
+    assert sorted(alone) == said
+
+
+def test_who_is_forgotten_begins_anew_and_nobody_else() -> None:
+    """Two faces that have become happy for one second each; the one that is forgotten takes that for how it is."""
+    detectors = ChangeDetectors()
+    for second in range(5):
+        detectors.add(second, {"a": NEUTRAL, "b": NEUTRAL})
+    detectors.forget(["a", "c"])
+    assert detectors.known() == ("b",)
+    found = [
+        change.participant for second in range(5, 12) for change in detectors.add(second, {"a": HAPPY, "b": HAPPY})
+    ]
+    assert found == ["b"]
+    detectors.forget([])
+    assert detectors.known() == ("b", "a")
 
 
 @given(st.integers(0, 6), st.integers(0, 6))
@@ -72,8 +114,8 @@ def test_a_drift_is_no_change() -> None:
     """A face that becomes 0.01 happier every second for a minute: a reference that stays would be left three times."""
     series = [p(happiness=second / 100) for second in range(60)]
     assert run(series) == []
-    detector = ChangeDetector("a", ChangeSettings(follow=0))
-    assert any(detector.add(second, row) for second, row in enumerate(series))
+    detectors = ChangeDetectors(ChangeSettings(follow=0))
+    assert any(detectors.add(second, {"a": row}) for second, row in enumerate(series))
 
 
 def test_a_change_in_the_middle_of_a_second() -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.emotions import F64
-from pipeline.seconds import SecondAggregator, read_second
-from pipeline.types import FaceReading, Heads
+from pipeline.seconds import SecondAggregator, read_seconds
+from pipeline.types import FaceReading, Heads, SecondReading
 
 
 def test_the_mean_is_weighted_by_quality() -> None:
@@ -110,6 +110,30 @@ def test_order_within_a_second_does_not_matter(rows: list[tuple[str, int, float,
     assert len(readings) == sum(n for n, _, _ in results[0].values())
 
 
+@given(READINGS)
+def test_nobody_changes_what_others_read(rows: list[tuple[str, int, float, int]]) -> None:
+    """To the last bit: everybody's seconds are those of a call in which they are alone; some frames have no mesh."""
+    readings = [face(who, slot / 5, np.eye(7)[k], None if slot % 3 else p(), quality=q) for who, slot, q, k in rows]
+
+    def closed(of: str) -> dict[tuple[int, str], tuple[object, ...]]:
+        seconds = SecondAggregator(rate_hz=5)
+        seconds.present(0.0, ())
+        for reading in readings:
+            if reading.participant in of:
+                seconds.add(reading)
+        return {
+            (second, r.participant): (
+                r.quality,
+                *(None if arm is None else arm.tolist() for arm in (r.pixel, r.landmark)),
+            )
+            for second, closed in seconds.finish(5.0)
+            for r in closed
+            if r.n_frames
+        }
+
+    assert closed("abc") == {**closed("a"), **closed("b"), **closed("c")}
+
+
 PERSONAL = Heads("personal-1", "personal-1")
 
 
@@ -118,10 +142,16 @@ def personal(time_s: float, shown: F64, generic: F64, quality: float = 1.0) -> F
     return FaceReading("a", time_s, quality, shown, None, (generic, None), heads=PERSONAL)
 
 
+def read_second(readings: list[FaceReading], n_expected: int) -> SecondReading:
+    """One participant's second."""
+    (reading,) = read_seconds(0, {"a": readings}, n_expected)
+    return reading
+
+
 def test_both_heads_have_a_mean_of_their_own() -> None:
     """Shown (0.9 x 1 + 0.3 x 0.5) / 1.5 = 0.7 happiness; generic (0.6 x 1 + 0 x 0.5) / 1.5 = 0.4 sadness."""
     readings = [personal(0.4, p(happiness=0.3), p(), 0.5), personal(0.0, p(happiness=0.9), p(sadness=0.6))]
-    reading = read_second("a", 0, readings, 2)
+    reading = read_second(readings, 2)
     np.testing.assert_allclose(reading.pixel, p(happiness=0.7), atol=1e-12)
     assert reading.generic is not None
     np.testing.assert_allclose(reading.generic[0], p(sadness=0.4), atol=1e-12)
@@ -131,14 +161,14 @@ def test_both_heads_have_a_mean_of_their_own() -> None:
 
 def test_frames_without_a_personal_head_count_as_they_are() -> None:
     """Of a second that is mixed the generic mean has all frames, and the last frame names the heads."""
-    reading = read_second("a", 0, [face("a", 0.0, p(anger=1.0)), personal(0.2, p(), p(anger=0.5))], 2)
+    reading = read_second([face("a", 0.0, p(anger=1.0)), personal(0.2, p(), p(anger=0.5))], 2)
     assert reading.generic is not None
     np.testing.assert_allclose(reading.generic[0], p(anger=0.75), atol=1e-12)
     assert reading.heads == PERSONAL
-    assert read_second("a", 0, [personal(0.0, p(), p()), face("a", 0.2, p())], 2).heads == Heads()
+    assert read_second([personal(0.0, p(), p()), face("a", 0.2, p())], 2).heads == Heads()
 
 
 def test_generic_heads_alone_have_no_second_mean() -> None:
     """What is shown is generic."""
-    reading = read_second("a", 0, [face("a", 0.0, p(), p())], 1)
+    reading = read_second([face("a", 0.0, p(), p())], 1)
     assert (reading.generic, reading.heads) == (None, Heads())
