@@ -53,12 +53,21 @@ class Afterwards:
         """As known now."""
 
     @property
+    def apart(self) -> frozenset[str]:
+        """Whom the group does not move, as known now."""
+        return frozenset(m.participant for m in self.engagement.members if m.state == "unengaged")
+
+    @property
     def unengaged(self) -> frozenset[str]:
         """Who is left out of the group because it does not move them, as known now; nobody where too few would be left."""
-        members = self.engagement.members
-        apart = frozenset(m.participant for m in members if m.state == "unengaged")
+        members, apart = self.engagement.members, self.apart
         least = max(2, self._settings.engagement.kept_share * len(members))
         return apart if len(members) - len(apart) >= least else frozenset()
+
+    @property
+    def sides(self) -> bool:
+        """Whether there is a group that could fall into sub-groups: members who do not move together are none."""
+        return self.engagement.type != "unengaged"
 
     def knows(self, participant: str) -> bool:
         """Whether somebody is in the call, or has left it not long ago."""

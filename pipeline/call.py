@@ -132,8 +132,9 @@ class Call:
         group = synthesise(second, readings, self._settings.afterwards.group, self._unread, unengaged)
         for known in settled:
             self._denoiser.amend(known.second, known.group)
-        in_group = {who: row for who, row in shown.items() if row is not None and who not in unengaged}
-        polarisation, split = self._polariser.add(second, in_group)
+        apart = self._afterwards.apart
+        in_group = {who: row for who, row in shown.items() if row is not None and who not in apart}
+        polarisation, split = self._polariser.add(second, in_group if self._afterwards.sides else {})
         group = replace(
             group,
             denoised=self._denoiser.add(second, group.probabilities),

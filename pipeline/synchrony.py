@@ -29,7 +29,7 @@ class SynchronySettings:
     told_lag_s: the lag that is told is sought up to this.
     guard_s: circular shifts up to this are no independent pairs.
     window_s: trailing seconds that are compared.
-    least_s: seconds with movement of both that are needed to say anything; of a recent part, half of it is enough.
+    least_s: seconds with movement of both that are needed to say anything.
     least_shifts: circular shifts that are needed to say anything; below 19 nothing could be significant.
     alpha: p-value below which two people move together significantly.
     """
@@ -62,8 +62,8 @@ class Synchrony:
     p_value: F64
 
 
-def movement(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F64:
-    """(T, n) how far each of n faces has moved: Euclidean distance of two neighbouring means, NaN where unknown.
+def steps(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F64:
+    """(T, n, 7) where each of n faces has moved: differences of two neighbouring means, NaN where unknown.
 
     Row t compares the mean of the seconds (t - step_s, t] with that of the `step_s` before them. One second against
     one second, as GROUP has it, is mostly noise of the models; see decisions for what the longer step gains.
@@ -79,10 +79,10 @@ def movement(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F6
         msg = f"series: expected (seconds, members, classes), found shape {series.shape}"
         raise ValueError(msg)
     step = settings.step_s
-    moved = np.full(series.shape[:2], np.nan)
+    stepped = np.full(series.shape, np.nan)
     n_rows = len(series) - 2 * step + 1
     if n_rows < 1:
-        return moved
+        return stepped
     covered = np.isfinite(series).all(axis=2)
     filled = np.where(covered[..., None], series, 0.0)
     # Sums over so few seconds are added one by one: running sums would make a row depend on where the series began.
@@ -91,37 +91,47 @@ def movement(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F6
     mean = total / np.maximum(count, 1)[..., None]
     enough = (count >= settings.step_least)[..., None]
     mean = np.where(enough, mean, np.nan)
-    moved[2 * step - 1 :] = np.linalg.norm(mean[step:] - mean[:-step], axis=2)
-    return moved
+    stepped[2 * step - 1 :] = mean[step:] - mean[:-step]
+    return stepped
 
 
-def normalised(moves: F64) -> F64:
-    """(T, n) movements divided by their own root mean square, so that faint faces count like loud ones.
+def movement(steps: F64) -> F64:
+    """(T, n) how far faces have moved, wherever to: Euclidean lengths of their (T, n, 7) steps, NaN where unknown."""
+    return np.asarray(np.linalg.norm(steps, axis=2))
 
-    A face that never moved stays at 0; unknown movements stay NaN.
+
+def normalised(steps: F64) -> F64:
+    """(T, n, 7) steps divided by the root mean square of their own lengths, so that faint faces count like loud ones.
+
+    A face that never moved stays at 0; unknown steps stay NaN.
     """
-    known = np.isfinite(moves)
-    power = np.where(known, moves, 0.0) ** 2
-    rms = np.sqrt(power.sum(axis=0) / np.maximum(known.sum(axis=0), 1))
-    return np.where(rms > _SILENT, moves / np.where(rms > _SILENT, rms, 1.0), np.where(known, 0.0, np.nan))
+    known = np.isfinite(steps).all(axis=2, keepdims=True)
+    power = np.where(known, steps, 0.0) ** 2
+    rms = np.sqrt(power.sum(axis=(0, 2)) / np.maximum(known.sum(axis=(0, 2)), 1))[:, None]
+    return np.where(rms > _SILENT, steps / np.where(rms > _SILENT, rms, 1.0), np.where(known, 0.0, np.nan))
 
 
 def mean_of_others(moves: F64, counted: Bool) -> F64:
-    """(T, n): for each member the mean movement of the others; NaN in seconds in which none is known.
+    """(T, n, ...) for each member the mean movement of the others; NaN in seconds in which none is known.
 
     Args:
-        moves: (T, n) normalised movements.
+        moves: (T, n) normalised movements, or (T, n, 7) steps.
         counted: (n, n), row i says who counts as another of member i.
     """
     known = np.isfinite(moves)
-    others = counted & ~np.eye(len(counted), dtype=bool)
-    total = np.where(known, moves, 0.0) @ others.T.astype(np.float64)
-    count = known.astype(np.float64) @ others.T.astype(np.float64)
+    others = (counted & ~np.eye(len(counted), dtype=bool)).astype(np.float64)
+    total, count = (
+        np.moveaxis(np.tensordot(others, values, axes=(1, 1)), 0, 1)
+        for values in (np.where(known, moves, 0.0), known.astype(np.float64))
+    )
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def compare(
-    first: F64, second: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY, recent_s: int | None = None
+    first: F64,
+    second: F64,
+    settings: SynchronySettings = DEFAULT_SYNCHRONY,
+    steps: tuple[F64, F64] | None = None,
 ) -> Synchrony:
     """The largest correlation of m pairs of series over the lags, tested against the same maximum after shifts.
 
@@ -131,34 +141,65 @@ def compare(
     have, so that shifts with fewer of them spread as widely as others. Of two faces that never moved nothing is known;
     where one of them did, they share nothing: correlation 0, p = 1.
 
+    With `steps`, what is tested is when they move and whereto: the larger of the correlation of the movements
+    and of the mean inner product of the steps, each divided by its standard deviation over the shifts. The correlation and the lag
+    that are told are those of the movements.
+
     Args:
         first: (m, T), NaN where unknown.
         second: (m, T), NaN where unknown.
         settings: Which constants.
-        recent_s: Compares only so many of the latest seconds of the first series; chance is still learnt from all of
-            the second.
+        steps: (m, T, 7) each, of the first and of the second series.
     """
     rows = np.arange(len(first))
-    return _compare(_spectra(first, recent_s), _spectra(second), rows, rows, settings)
+    along = None if steps is None else _along(*steps)
+    return _compare(_spectra(first), _spectra(second), rows, rows, settings, along)
 
 
-def all_pairs(
-    moves: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY, recent_s: int | None = None
-) -> tuple[F64, F64]:
+def coupling(steps: F64) -> tuple[F64, F64]:
+    """How much faces move together, second by second: (T,) when, and (T,) whereto; NaN with fewer than two faces that move.
+
+    The first is the mean product of the movements of all pairs, each face's standardised over the T seconds: its mean
+    over them is the mean correlation of pairs. The second is the mean inner product of the steps of all pairs, in units
+    of each face's root mean square length: as much as the first where what moves them moves them the same way, 0 where
+    each goes their own way at the same time. GROUP, section 5, tells synchronous from homogeneous groups by that.
+
+    Args:
+        steps: (T, n, 7), NaN where unknown.
+    """
+    known = np.isfinite(steps).all(axis=2)
+    units = np.where(known[..., None], normalised(steps), 0.0)
+    moves = np.linalg.norm(units, axis=2)
+    n_known = np.maximum(known.sum(axis=0), 1)
+    centred = np.where(known, moves - moves.sum(axis=0) / n_known, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=0) / n_known)
+    # Who never moved goes together with nobody, and says nothing of the others.
+    known &= spread > _SILENT
+    centred = centred / np.where(spread > _SILENT, spread, 1.0)
+    n = known.sum(axis=1)
+    # All pairs at once: the square of a sum less the squares.
+    shared = (
+        centred.sum(axis=1) ** 2 - (centred**2).sum(axis=1),
+        (units.sum(axis=1) ** 2).sum(axis=1) - (moves**2).sum(axis=1),
+    )
+    when, whereto = (np.where(n > 1, total / np.maximum(n * (n - 1), 1), np.nan) for total in shared)
+    return when, whereto
+
+
+def all_pairs(moves: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> tuple[F64, F64]:
     """(n, n) largest correlations and (n, n) p-values of (T, n) movements, both symmetric.
 
     On the diagonal the correlation is 1 and the p-value NaN: nobody is tested against themselves.
-    `recent_s` as in `compare`: of each pair the member that comes first in `moves` is cut.
     """
     n = moves.shape[1]
     correlation, p_value = np.eye(n), np.full((n, n), np.nan)
     if moves.size == 0:
         return correlation, p_value
-    cut, spectra = _spectra(moves.T, recent_s), _spectra(moves.T)
+    spectra = _spectra(moves.T)
     # One member against all later ones at a time: all pairs of a long call at once would not fit the memory.
     for i in range(n - 1):
         later = np.arange(i + 1, n)
-        found = _compare(cut, spectra, np.full(len(later), i), later, settings)
+        found = _compare(spectra, spectra, np.full(len(later), i), later, settings)
         correlation[i, later] = correlation[later, i] = found.correlation
         p_value[i, later] = p_value[later, i] = found.p_value
     return correlation, p_value
@@ -169,7 +210,7 @@ def synchrony_matrix(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRON
 
     `series` is (T, n, 7) with NaN where there is no face; a whole call is as long as it is, `window_s` does not count.
     """
-    return all_pairs(movement(series, settings), settings)
+    return all_pairs(movement(steps(series, settings)), settings)
 
 
 def divergences(first: F64, second: F64) -> F64:
@@ -190,19 +231,17 @@ def _entropy(p: F64) -> F64:
 class _Spectra:
     """Fourier transforms of m series of `length`: standardised ones, and of 1 where they are known.
 
-    used: seconds that are compared, the latest ones; the others are 0 in both.
-    complete: (m,) all of these are known; moved: (m,) the series varies.
+    complete: (m,) all seconds are known; moved: (m,) the series varies.
     """
 
     length: int
-    used: int
     values: NDArray[np.complex128]
     known: NDArray[np.complex128]
     complete: Bool
     moved: Bool
 
 
-def _spectra(series: F64, recent_s: int | None = None) -> _Spectra:
+def _spectra(series: F64) -> _Spectra:
     """Series (m, T) with mean 0 and variance 1 over their known seconds, 0 in the others, transformed."""
     known = np.isfinite(series)
     n_known = np.maximum(known.sum(axis=1, keepdims=True), 1)
@@ -212,17 +251,27 @@ def _spectra(series: F64, recent_s: int | None = None) -> _Spectra:
     # Who has not moved goes together with nobody.
     moved = deviation > _SILENT
     standard = np.where(moved, centred / np.where(moved, deviation, 1.0), 0.0)
-    length = series.shape[1]
-    used = length if recent_s is None else min(recent_s, length)
-    standard[:, : length - used] = 0.0
-    complete = known[:, length - used :].all(axis=1)
-    known[:, : length - used] = False
     spectra = fft.rfft(standard), fft.rfft(known.astype(np.float64))
-    return _Spectra(length, used, *spectra, complete, moved[:, 0])
+    return _Spectra(series.shape[1], *spectra, known.all(axis=1), moved[:, 0])
 
 
-def _compare(first: _Spectra, second: _Spectra, i: Index, j: Index, settings: SynchronySettings) -> Synchrony:
-    """Series i[m] of the first against series j[m] of the second, see `compare`."""
+def _along(first: F64, second: F64) -> F64:
+    """(m, T) entry k: the sum over t of the inner product of step t of the first with step t + k of the second."""
+    one, other = (np.where(np.isfinite(series), series, 0.0) for series in (first, second))
+    spectrum = (np.conj(fft.rfft(one, axis=1)) * fft.rfft(other, axis=1)).sum(axis=2)
+    return np.asarray(fft.irfft(spectrum, first.shape[1]))
+
+
+def _standardised(statistic: F64, shifts: slice) -> F64:
+    """(m, T) divided by the standard deviation over the shifts; 0 where there is none."""
+    spread = statistic[:, shifts].std(axis=1, keepdims=True)
+    return np.where(spread > _TIE, statistic / np.where(spread > _TIE, spread, 1.0), 0.0)
+
+
+def _compare(
+    first: _Spectra, second: _Spectra, i: Index, j: Index, settings: SynchronySettings, along: F64 | None = None
+) -> Synchrony:
+    """Series i[m] of the first against series j[m] of the second, see `compare`; `along` is what `_along` gives of them."""
     length, reach = first.length, settings.lag_s
     nothing = np.full(len(i), np.nan)
     n_shifts = length - 2 * settings.guard_s - 1
@@ -230,7 +279,7 @@ def _compare(first: _Spectra, second: _Spectra, i: Index, j: Index, settings: Sy
         return Synchrony(nothing, nothing, nothing)
     # Entry k of a circular correlation: the sum over t of first[t] second[t + k].
     statistic = np.asarray(fft.irfft(np.conj(first.values[i]) * second.values[j], length))
-    both = np.full((1, length), float(first.used))
+    both = np.full((1, length), float(length))
     if not (first.complete[i].all() and second.complete[j].all()):
         both = np.maximum(np.rint(fft.irfft(np.conj(first.known[i]) * second.known[j], length)), 1.0)
     statistic /= np.sqrt(both)
@@ -241,16 +290,19 @@ def _compare(first: _Spectra, second: _Spectra, i: Index, j: Index, settings: Sy
     n_both = np.broadcast_to(both[:, lags], at_lags.shape)
     largest = np.take_along_axis(at_lags, best, axis=1)
     correlation = largest / np.sqrt(np.take_along_axis(n_both, best, axis=1))
-    tested = at_lags[:, np.abs(lags) <= reach].max(axis=1, keepdims=True)
     start = settings.guard_s + 1
+    if along is not None:
+        shifts = slice(start, start + n_shifts)
+        statistic = np.maximum(_standardised(statistic, shifts), _standardised(along / np.sqrt(both), shifts))
+        at_lags = statistic[:, lags]
+    tested = at_lags[:, np.abs(lags) <= reach].max(axis=1, keepdims=True)
     shifted = statistic[:, start - reach : start - reach + n_shifts].copy()
     for k in range(start - reach + 1, start + reach + 1):
         np.maximum(shifted, statistic[:, k : k + n_shifts], out=shifted)
-    least = min(settings.least_s, first.used / 2) if first.used < length else settings.least_s
-    usable = np.broadcast_to(both[:, start : start + n_shifts] >= least / 2, shifted.shape)
+    usable = np.broadcast_to(both[:, start : start + n_shifts] >= settings.least_s / 2, shifted.shape)
     n_usable = usable.sum(axis=1)
     p_value = (1 + (usable & (shifted >= tested - _TIE)).sum(axis=1)) / (1 + n_usable)
-    known = (both[:, 0] >= least) & (n_usable >= settings.least_shifts) & (first.moved[i] | second.moved[j])
+    known = (both[:, 0] >= settings.least_s) & (n_usable >= settings.least_shifts) & (first.moved[i] | second.moved[j])
     lag_s = lags[best[:, 0]].astype(np.float64)
     found = (np.clip(correlation[:, 0], -1.0, 1.0), lag_s, p_value)
     return Synchrony(*(np.where(known, values, np.nan) for values in found))

@@ -12,10 +12,12 @@ from pipeline.synchrony import (
     SynchronySettings,
     all_pairs,
     compare,
+    coupling,
     divergences,
     mean_of_others,
     movement,
     normalised,
+    steps,
     synchrony_matrix,
 )
 
@@ -46,7 +48,7 @@ def test_movement_is_the_distance_of_two_means() -> None:
     At second 6 the means are of 4..6, happy, and of 1..3, a third happy: sqrt(2) (1 - 1/3).
     """
     series = np.stack([NEUTRAL] * 3 + [HAPPY] * 4)[:, None]
-    moved = movement(series, THREE)
+    moved = movement(steps(series, THREE))
     assert np.isnan(moved[:5]).all()
     assert moved[5:, 0] == pytest.approx([np.sqrt(2), np.sqrt(2) * 2 / 3])
 
@@ -55,32 +57,37 @@ def test_movement_needs_two_of_three_seconds() -> None:
     """A second without a face is left out of its mean; with two of three missing there is none."""
     one = np.stack([NEUTRAL, GONE, NEUTRAL, HAPPY, HAPPY, HAPPY])[:, None]
     two = np.stack([NEUTRAL, GONE, GONE, HAPPY, HAPPY, HAPPY])[:, None]
-    assert movement(one, THREE)[-1, 0] == pytest.approx(np.sqrt(2))
-    assert np.isnan(movement(two, THREE)[-1, 0])
+    assert movement(steps(one, THREE))[-1, 0] == pytest.approx(np.sqrt(2))
+    assert np.isnan(movement(steps(two, THREE))[-1, 0])
 
 
 def test_movement_of_a_row_does_not_depend_on_where_the_series_begins() -> None:
     """The last row of eight seconds is the same to the last bit as that of sixty."""
     series = np.random.default_rng(1).dirichlet(np.ones(7), (60, 4))
-    assert movement(series[-8:])[-1].tobytes() == movement(series)[-1].tobytes()
+    assert steps(series[-8:])[-1].tobytes() == steps(series)[-1].tobytes()
 
 
 def test_movement_of_a_short_series_is_unknown() -> None:
     """Seven seconds hold no two means of four."""
-    assert np.isnan(movement(np.stack([NEUTRAL] * 7)[:, None])).all()
+    assert np.isnan(steps(np.stack([NEUTRAL] * 7)[:, None])).all()
 
 
 def test_movement_says_what_it_expects() -> None:
     """A series of two axes is refused."""
     with pytest.raises(ValueError, match=r"expected \(seconds, members, classes\), found shape \(5, 7\)"):
-        movement(np.zeros((5, 7)))
+        steps(np.zeros((5, 7)))
 
 
 def test_normalised_by_hand() -> None:
     """The root mean square of 3 and 4 is sqrt(12.5); who never moved stays at 0, what is unknown stays unknown."""
-    moves = np.array([[3.0, 0.0, np.nan], [4.0, 0.0, np.nan], [np.nan, np.nan, np.nan]])
-    expected = [[3 / 12.5**0.5, 0.0, np.nan], [4 / 12.5**0.5, 0.0, np.nan], [np.nan, np.nan, np.nan]]
-    np.testing.assert_allclose(normalised(moves), expected)
+    stepped = np.full((3, 3, 7), np.nan)
+    stepped[:2] = 0.0
+    stepped[0, 0, 1], stepped[1, 0, 4] = 3.0, -4.0
+    stepped[:2, 2] = np.nan
+    expected = stepped.copy()
+    expected[:2, 0] /= 12.5**0.5
+    np.testing.assert_allclose(normalised(stepped), expected)
+    np.testing.assert_allclose(movement(stepped)[:2, :2], [[3.0, 0.0], [4.0, 0.0]])
 
 
 def test_the_mean_of_the_others_by_hand() -> None:
@@ -116,17 +123,56 @@ def test_a_p_value_of_one_by_hand() -> None:
     assert found.p_value.tolist() == [1.0]
 
 
-def test_only_the_latest_seconds_by_hand() -> None:
-    """In its last 4 s the first series rests at -1/sqrt(3); correlation k is -1/(4 sqrt(3)) times the second's sum there.
+def test_whereto_counts_as_much_as_when() -> None:
+    """The same directions at the same time are surely no chance, whatever the movements say; others are.
 
-    The second is sqrt(3) at 1 and 4, else -1/sqrt(3). Seconds 4..7 sum to 0, and 5..8 = 5, 6, 7, 0 to -4/sqrt(3): 1/3
-    at lag 1. Shifts 2 to 6 sum to 0, 0, 0, 2 sqrt(3) - 2/sqrt(3), 0: none does as well, p = 1/4.
+    Directions are random and fresh in every second, so that no shift comes near: p = 1 / (1 + 159 shifts).
     """
-    settings = SynchronySettings(lag_s=1, told_lag_s=1, guard_s=2, least_s=4, least_shifts=3)
-    found = compare(impulses(8, 0, 3), impulses(8, 1, 4), settings, recent_s=4)
-    assert found.correlation == pytest.approx([1 / 3])
-    assert found.lag_s.tolist() == [1.0]
-    assert found.p_value.tolist() == [1 / 4]
+    rng = np.random.default_rng(6)
+    first, other = rng.standard_normal((2, 1, 180, 7))
+    moves = np.linalg.norm(first, axis=2)
+    apart = moves[:, rng.permutation(180)]
+    together = compare(moves, apart, steps=(first, first))
+    assert together.p_value[0] == 1 / 160
+    assert compare(moves, apart, steps=(first, other)).p_value[0] > 0.05
+    # What is told is the correlation of the movements, not that of the steps.
+    assert together.correlation.tolist() == compare(moves, apart).correlation.tolist()
+    assert together.lag_s.tolist() == compare(moves, apart).lag_s.tolist()
+
+
+def test_steps_that_are_always_the_same_say_nothing() -> None:
+    """Without any spread over the shifts only movement counts."""
+    still = np.zeros((1, 8, 7))
+    assert compare(impulses(8, 0, 3), impulses(8, 1, 4), SMALL, (still, still)).p_value.tolist() == [1 / 4]
+
+
+def test_coupling_by_hand() -> None:
+    """A and b step along different axes at the same seconds, of lengths 1 and 0 in turn; c rests and says nothing.
+
+    Root mean squares are sqrt(1/2), so that steps become sqrt(2) long; movements, sqrt(2) or 0, standardised are 1 and
+    -1: their product is 1 in every second. The inner product is 0, or, the same way, 2 in the seconds of a step.
+    """
+    stepped = np.zeros((4, 3, 7))
+    stepped[::2, 0, 0] = 1.0
+    stepped[::2, 1, 1] = 1.0
+    when, whereto = coupling(stepped)
+    np.testing.assert_allclose(when, np.ones(4), atol=1e-12)
+    np.testing.assert_allclose(whereto, np.zeros(4), atol=1e-12)
+    stepped[::2, 1] = 3 * stepped[::2, 0]
+    when, whereto = coupling(stepped)
+    np.testing.assert_allclose(when, np.ones(4), atol=1e-12)
+    np.testing.assert_allclose(whereto, [2, 0, 2, 0], atol=1e-12)
+    stepped[1, 1] = np.nan
+    assert np.isnan(coupling(stepped)[0]).tolist() == [False, True, False, False]
+
+
+@given(hnp.arrays(np.float64, (30, 4, 7), elements=st.floats(-1, 1, width=16)))
+def test_the_mean_coupling_is_that_of_the_pairs(stepped: F64) -> None:
+    """The mean over time is the mean correlation of the movements of pairs of those who move."""
+    moves = np.linalg.norm(stepped, axis=2)
+    if moves.std(axis=0).min() > 1e-2:
+        correlations = np.corrcoef(moves.T)[np.triu_indices(4, 1)]
+        assert coupling(stepped)[0].mean() == pytest.approx(correlations.mean(), abs=1e-6)
 
 
 def test_missing_seconds_count_for_nothing() -> None:
