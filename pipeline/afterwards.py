@@ -103,7 +103,8 @@ class Afterwards:
                 events.append(Event("group_type_changed", float(clean.second), (), change))
             events += self._changes(clean)
             rows = {**clean.distributions, **shown.distributions}
-            engaged = {who: row for who, row in rows.items() if who not in self.unengaged}
+            unengaged = self.unengaged
+            engaged = {who: row for who, row in rows.items() if who not in unengaged}
             group = mean_distribution(engaged, self._settings.group)
             labels = self._labeller.add(
                 clean.second, clean.distributions, self.engagement, self._engagement.others_alike()

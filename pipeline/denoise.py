@@ -98,7 +98,7 @@ class Transients:
         self._settings = settings
         self._newest: int | None = None
         self._waiting: deque[Cleaned] = deque()
-        self._steady: deque[tuple[int, F64]] = deque()
+        self._steady: deque[tuple[int, list[float]]] = deque()
         self._seen: dict[str, deque[int]] = {}
         self._judged: int | None = None
 
@@ -140,18 +140,18 @@ class Transients:
                 return
             if total_variation(probabilities, before) >= s.distance:
                 self._steady.clear()
-        self._steady.append((second, probabilities))
+        self._steady.append((second, probabilities.tolist()))
 
     def _before(self) -> F64 | None:
         """Median of the steady seconds, normalised; None if they are too few or have little in common."""
         if len(self._steady) <= self._settings.longest_s:
             return None
-        ranked = np.sort([row for _, row in self._steady], axis=0)
-        middle = len(ranked) // 2
-        # Numpy's own median takes several times as long for a few rows.
-        median = (ranked[middle] + ranked[-middle - 1]) / 2
-        total = float(median.sum())
-        return np.asarray(median / total) if total > 0.5 else None  # noqa: PLR2004 (more than half is shared)
+        middle = len(self._steady) // 2
+        # Numpy takes several times as long for a few rows, and this is asked of everybody in every second.
+        ranked = [sorted(column) for column in zip(*(row for _, row in self._steady), strict=True)]
+        median = [(column[middle] + column[-middle - 1]) / 2 for column in ranked]
+        total = sum(median)
+        return np.array([value / total for value in median]) if total > 0.5 else None  # noqa: PLR2004 (more than half)
 
     def _excursion(self, before: F64) -> bool:
         """Whether the oldest second begins an excursion; it is marked as judged, and replaced unless it recurs."""

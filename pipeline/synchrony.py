@@ -165,10 +165,10 @@ def coupling(steps: F64) -> tuple[F64, F64]:
     each goes their own way at the same time. GROUP, section 5, tells synchronous from homogeneous groups by that.
 
     Args:
-        steps: (T, n, 7), NaN where unknown.
+        steps: (T, n, 7), as of `normalised`.
     """
     known = np.isfinite(steps).all(axis=2)
-    units = np.where(known[..., None], normalised(steps), 0.0)
+    units = np.where(known[..., None], steps, 0.0)
     moves = np.linalg.norm(units, axis=2)
     n_known = np.maximum(known.sum(axis=0), 1)
     centred = np.where(known, moves - moves.sum(axis=0) / n_known, 0.0)

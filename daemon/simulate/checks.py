@@ -64,6 +64,11 @@ def best_weight(sums: F64) -> F64:
     return weights
 
 
+def exclusive(only: int) -> Figure:
+    """What share of the seconds that either of two reads right only one does; column 1 the first, 2 the second."""
+    return lambda sums: _ratio(sums[..., only], sums[..., :3].sum(axis=-1))
+
+
 def f1(sums: F64) -> F64:
     """2 TP / (2 TP + FN + FP) of found, missed and false ones."""
     return _ratio(2 * sums[..., 0], 2 * sums[..., 0] + sums[..., 1] + sums[..., 2])
@@ -123,6 +128,9 @@ CHECKS: Final[Mapping[str, Check]] = {
     "adaptive_gain_exaggerated": Check("adaptive_exaggerated", difference(1, 0), (-1,), *_NOT_SURELY_WORSE),
     **{f"adaptive_against_best_fixed_{kind}": Check(f"weights_{kind}", against_best) for kind in KINDS},
     **{f"best_fixed_weight_{kind}": Check(f"weights_{kind}", best_weight) for kind in KINDS},
+    **{f"learned_gain_{kind}": Check(f"learned_{kind}", difference(2, 1)) for kind in (*KINDS, "all")},
+    "learned_exclusive": Check("learned_all", exclusive(1)),
+    "rule_exclusive": Check("learned_all", exclusive(2)),
     "unengaged_found_in_phases": Check("unengaged_found_in_phases", share()),
     "engaged_excluded_in_phases": Check("engaged_excluded_in_phases", share()),
     "faint_engaged_excluded_in_phases": Check("faint_engaged_excluded_in_phases", share()),

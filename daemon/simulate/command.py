@@ -36,7 +36,7 @@ def simulate(params_file: Path | None, n_seeds: int, jobs: int, progress: Progre
 
     Raises:
         ConfigError: The parameters cannot be used.
-        ModelError: The bank is missing or damaged, or not of these models.
+        ModelError: The bank or the learned weights are missing or damaged, or not of these models.
         FailedError: A worker process died.
     """
     params, bank = load_params(params_file), load_bank()

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from daemon.simulate.bank import Bank
 from daemon.simulate.observe import UNENGAGED, Observed, floor_tops, observe, raw_tops
 from daemon.simulate.params import Params
-from daemon.simulate.steps import ALL, STEP_SETTINGS
+from daemon.simulate.steps import ALL, STEP_SETTINGS, learned
 from daemon.simulate.timeline import KINDS, Bool, Plan
 from daemon.simulate.world import NOBODY, TYPES, Classes, World, make_world
+from pipeline.metrics import complementarity
 from pipeline.types import GroupType
 
 Counts = Mapping[str, tuple[float, ...]]
@@ -43,6 +44,7 @@ def measure_seed(params: Params, bank: Bank, seed: int) -> Counts:
     engine = {name: observe(world, settings) for name, settings in STEP_SETTINGS.items()}
     counts |= _ablation(world, engine)
     counts |= _adaptive(world, engine["mean"], engine["adaptive"])
+    counts |= _learned(world, engine["adaptive"], observe(world, learned()))
     counts |= _types("type", world, engine["all"].type, np.zeros(world.n_seconds, dtype=np.bool_))
     counts |= _types("type_settled", world, engine["all"].type, _unsettled(world))
     counts |= _events(world, engine["all"])
@@ -136,6 +138,20 @@ def _adaptive(world: World, fixed: Observed, adaptive: Observed) -> dict[str, tu
         counts[f"adaptive_{name}"] = _wrong(answers, world.felt, judged & own[:, None])
         steady = {str(w): _with_weight(fixed, w) for w in FIXED}
         counts[f"weights_{name}"] = _wrong({"adaptive": adaptive.top} | steady, world.felt, judged & own[:, None])
+    return counts
+
+
+def _learned(world: World, rule: Observed, learned: Observed) -> dict[str, tuple[float, ...]]:
+    """Of learned weights (A) and the rule (B): seconds that both read right, only A, only B, none (GROUP, Table I)."""
+    counts = {}
+    judged = (world.felt != NOBODY) & (rule.top != NOBODY)
+    for kind, name in (*enumerate(KINDS), (None, "all")):
+        own = np.array([kind in {None, member.kind} for member in world.timeline.members])[:, None]
+        one, other = ((said.top == world.felt)[judged & own] for said in (learned, rule))
+        found = complementarity(one, other)
+        counts[f"learned_{name}"] = tuple(
+            map(float, (found.both_right, found.only_a, found.only_b, found.none_right, len(one)))
+        )
     return counts
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from models.weighing import load_weights
 from pipeline.call import DEFAULT_CALL, CallSettings
 from pipeline.fusion import DEFAULT_FUSION
 
@@ -18,5 +19,15 @@ ADAPTIVE: Final = replace(
 
 MEAN: Final = replace(ADAPTIVE, fusion=replace(DEFAULT_FUSION, gain=0.0, rest=0.5))
 """Weights that never leave 0.5."""
+
+
+def learned() -> CallSettings:
+    """As `ADAPTIVE`, with the learned weights in place of the rule: `fusion.rule: learned`.
+
+    Raises:
+        ModelError: These are missing or damaged.
+    """
+    return replace(ADAPTIVE, learned=load_weights())
+
 
 STEP_SETTINGS: Final[Mapping[str, CallSettings]] = MappingProxyType({"mean": MEAN, "adaptive": ADAPTIVE, "all": ALL})

@@ -27,6 +27,7 @@ from daemon.simulate.checks import (
     at_least,
     best_weight,
     difference,
+    exclusive,
     f1,
     mechanisms,
     saved,
@@ -168,6 +169,11 @@ def test_figures_by_hand() -> None:
     assert share()(sums) == pytest.approx(0.3)
     assert difference(0, 1)(sums) == pytest.approx(-0.09)
     assert saved(0, 1)(sums) == pytest.approx(0.3)
+    # Of 80 + 6 + 4 that either reads right 6 and 4 are one's alone.
+    table_1 = np.array([80.0, 6.0, 4.0, 10.0, 100.0])
+    assert exclusive(1)(table_1) == pytest.approx(6 / 90)
+    assert exclusive(2)(table_1) == pytest.approx(4 / 90)
+    assert difference(2, 1)(table_1) == pytest.approx(0.02)
     # 2 * 6 / (2 * 6 + 2 + 4) = 12 / 18
     assert f1(np.array([6.0, 2.0, 4.0])) == pytest.approx(2 / 3)
     table = np.zeros((4, 5))
@@ -193,6 +199,7 @@ def made_up_counts(members: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
     lengths |= {"events_group": 3, "events_individual": 3}
     lengths |= {f"adaptive_{kind}": 3 for kind in ("faint", "ordinary", "exaggerated")}
     lengths |= {f"weights_{kind}": len(FIXED) + 2 for kind in KINDS}
+    lengths |= {f"learned_{kind}": 5 for kind in (*KINDS, "all")}
     counts = {check.counts: (0.0,) * lengths.get(check.counts, 2) for check in CHECKS.values()}
     return counts | {"members": members}
 
@@ -282,6 +289,18 @@ def test_a_bank_that_is_missing_or_damaged_is_told(tmp_path: Path) -> None:
     (tmp_path / "bank.npz").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(ModelError, match=r"bank.npz is damaged; reinstall attuned"):
         load_bank(tmp_path)
+
+
+OTHERS = sorted((Path(__file__).parents[2] / "benchmarks" / "groups").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_the_other_groups_are_groups(path: Path) -> None:
+    """Each is another set of parameters that can be simulated, and says what it is for."""
+    assert len(OTHERS) == 3
+    params = load_params(path)
+    assert params != load_params()
+    assert path.read_text().startswith("# ")
 
 
 def write_params(path: Path) -> str:

@@ -155,15 +155,15 @@ def test_coupling_by_hand() -> None:
     stepped = np.zeros((4, 3, 7))
     stepped[::2, 0, 0] = 1.0
     stepped[::2, 1, 1] = 1.0
-    when, whereto = coupling(stepped)
+    when, whereto = coupling(normalised(stepped))
     np.testing.assert_allclose(when, np.ones(4), atol=1e-12)
     np.testing.assert_allclose(whereto, np.zeros(4), atol=1e-12)
     stepped[::2, 1] = 3 * stepped[::2, 0]
-    when, whereto = coupling(stepped)
+    when, whereto = coupling(normalised(stepped))
     np.testing.assert_allclose(when, np.ones(4), atol=1e-12)
     np.testing.assert_allclose(whereto, [2, 0, 2, 0], atol=1e-12)
     stepped[1, 1] = np.nan
-    assert np.isnan(coupling(stepped)[0]).tolist() == [False, True, False, False]
+    assert np.isnan(coupling(normalised(stepped))[0]).tolist() == [False, True, False, False]
 
 
 @given(hnp.arrays(np.float64, (30, 4, 7), elements=st.floats(-1, 1, width=16)))
@@ -172,7 +172,7 @@ def test_the_mean_coupling_is_that_of_the_pairs(stepped: F64) -> None:
     moves = np.linalg.norm(stepped, axis=2)
     if moves.std(axis=0).min() > 1e-2:
         correlations = np.corrcoef(moves.T)[np.triu_indices(4, 1)]
-        assert coupling(stepped)[0].mean() == pytest.approx(correlations.mean(), abs=1e-6)
+        assert coupling(normalised(stepped))[0].mean() == pytest.approx(correlations.mean(), abs=1e-6)
 
 
 def test_missing_seconds_count_for_nothing() -> None:
