@@ -19,7 +19,7 @@ class FusionSection(Section):
     """Constants of the adaptive weights; `pipeline.fusion.FusionSettings` says more."""
 
     rule: Literal["adaptive", "learned"] = "adaptive"
-    """Who weighs the models: the rule of GROUP, section 4.3, or `models/weights/weights.json`."""
+    """What weighs the models: the rule of GROUP, section 4.3, or a regression, `models/weights/weights.md`."""
     every_s: int = Field(DEFAULT_FUSION.every_s, ge=1)
     first_s: int = Field(DEFAULT_FUSION.first_s, ge=1)
     gain: float = Field(DEFAULT_FUSION.gain, ge=0, le=1)

@@ -208,7 +208,7 @@ CALLS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             ),
             Panel(
                 "Synchrony",
-                "Share of the pairs of members that move together; no line while there is too little to tell.",
+                "How much members move at the same times, 0 to 1; no line while there is too little to tell.",
                 RATIO,
                 ((f"attuned_group_synchrony_ratio{{{CALL}}}", "{{session}}"),),
                 is_share=True,

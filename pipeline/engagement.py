@@ -130,7 +130,7 @@ class _Ring:
         """(length, n, 7) the latest seconds of these members."""
         newest = self._newest or 0
         rows = np.arange(newest - length + 1, newest + 1) % len(self._values)
-        return np.asarray(self._values[np.ix_(rows, [self._columns[name] for name in names])])
+        return np.asarray(self._values[rows][:, [self._columns[name] for name in names]])
 
 
 class Engagement:

@@ -54,7 +54,9 @@ def synthesise(
     probabilities = mean_distribution(read, settings)
     if probabilities is None:
         return GroupReading(second, members, engaged, excluded, None, (), {})
-    deviation = {who: float(np.linalg.norm(p - probabilities)) for who, p in sorted(read.items()) if p is not None}
+    rows = [(who, p) for who, p in sorted(read.items()) if p is not None]
+    apart = np.linalg.norm(np.array([p for _, p in rows]) - probabilities, axis=1)
+    deviation = dict(zip((who for who, _ in rows), apart.tolist(), strict=True))
     return GroupReading(second, members, engaged, excluded, probabilities, dominant(probabilities, settings), deviation)
 
 

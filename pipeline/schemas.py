@@ -163,8 +163,8 @@ def group_emotion_schema() -> Schema:
         "clusters": known(array(array(PARTICIPANT), "sub-groups; empty: the group is one")),
         "polarisation": known(DISTANCE | {"description": "distance of the sub-groups; 0: the group is one"}),
         "type": known(GROUP_TYPE),
-        "synchrony": known(SHARE | {"description": "share of pairs that move together"}),
-        "homogeneity": known(SHARE),
+        "synchrony": known(SHARE | {"description": "how much pairs move at the same times: mean correlation"}),
+        "homogeneity": known(SHARE | {"description": "how much they then move the same way"}),
         "engagement": by_participant(record(engagement, "who is engaged, on what grounds"), "per member"),
         "replayed": REPLAYED,
     }

@@ -236,8 +236,9 @@ class GroupEngagement:
 
     members: everybody, sorted by participant.
     type: None while there is too little to tell.
-    synchrony: share of the pairs of members who are not unengaged that move together in the latest 90 s, in [0, 1].
-    homogeneity: share of the trailing 45 s in which their distributions were alike, in [0, 1].
+    synchrony: how much members move at the same times: mean correlation of the movements of pairs, in [0, 1].
+    homogeneity: and the same way: mean inner product of their steps, in [0, 1]. Both over the trailing 150 s, or 60 s where
+        these are different.
     """
 
     members: tuple[MemberEngagement, ...] = ()

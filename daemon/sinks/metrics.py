@@ -87,7 +87,7 @@ class Metrics:
         gauge("tasks", "Tasks of the event loop; what grows there leaks.").set_function(_n_tasks)
         self._group_emotion = gauge("group_emotion_ratio", "Group emotion, 0 to 1.", "session", "emotion")
         self._group_synchrony = gauge(
-            "group_synchrony_ratio", "Share of pairs that move together, 0 to 1; absent while unknown.", "session"
+            "group_synchrony_ratio", "How much members move at the same times, 0 to 1; absent while unknown.", "session"
         )
         self._group_type = gauge(
             "group_type", "1 for the type the group is of, 0 for the others; absent while unknown.", "session", "type"

@@ -60,6 +60,7 @@ def test_every_mistake_is_told_at_once_with_line_and_key(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("fusion: {rule: best}", "fusion.rule"),
         ("mqtt: [1", ":1: is not YAML"),
         ("- 1\n", ":1: expected settings as `key: value`"),
         ("1: 2\n", ":1: expected settings as `key: value`"),

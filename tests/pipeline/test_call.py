@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from builders import face, grid, p
 
-from pipeline.call import Call
+from pipeline.call import Call, CallSettings
 from pipeline.emotions import F64
+from pipeline.learned_weights import FEATURES, WeightModel
 from pipeline.types import CallSecond, Event, Heads
 
 A, B, C, D = grid(2, 2)
@@ -56,6 +58,32 @@ def test_weights_adapt_from_the_twentieth_second() -> None:
     assert {0.5} == set(mover[:20]) == set(still[:20])
     assert mover[20] > 0.5 > still[20]
     assert mover[30] > mover[20]
+
+
+def test_learned_weights_take_the_place_of_the_rule() -> None:
+    """A model that always says 0.7: half of the way there at second 20, and half of the rest at 30."""
+    always = WeightModel(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), np.zeros(len(FEATURES)), 0.7)
+    seconds = play(Call(CallSettings(learned=always)), 40, {"a": [HAPPY] * 40, "b": [SAD] * 40})
+    weights = [second.readings[0].weight_landmark for second in seconds]
+    assert [weights[at] for at in (19, 20, 30)] == pytest.approx([0.5, 0.6, 0.65])
+
+
+def test_a_group_that_does_not_move_together_has_no_sides() -> None:
+    """Two who stay happy and two who stay sad are polarised, but not while nobody moves with anybody."""
+    rng = np.random.default_rng(3)
+    own: dict[str, list[F64]] = {}
+    for who, shown in zip("abcd", (HAPPY, HAPPY, SAD, SAD), strict=True):
+        faint = np.zeros(150, dtype=bool)
+        for at in np.cumsum(rng.integers(9, 16, 9)).tolist():
+            faint[at : at + 5] = True
+        own[who] = [0.8 * shown + 0.2 * p() if flag else shown for flag in faint]
+    seconds = play(Call(), 150, own, tuple(zip("abcd", (A, B, C, D), strict=True)))
+    sides = [bool(second.group.polarisation and second.group.polarisation.clusters) for second in seconds]
+    types = [second.group.engagement.type for second in seconds]
+    apart = [at for at in range(10, len(types)) if set(types[at - 10 : at]) == {"unengaged"}]
+    assert sides[30]
+    assert apart
+    assert not any(sides[at] for at in apart)
 
 
 def test_changes_of_most_are_the_groups() -> None:
