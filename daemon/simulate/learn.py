@@ -123,12 +123,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         source = {"seeds": [seeds[0], seeds[-1]], "rows": n_rows, "parameters": params.model_dump(mode="json")}
         path = write_weights(options.out, model, models=models, learned_from=source)
     except ConfigError as error:
-        console.print(str(error), style="red", highlight=False)
+        console.print(str(error), style="red", highlight=False, soft_wrap=True)
         return 2
     except ModelError as error:
-        console.print(str(error), style="red", highlight=False)
+        console.print(str(error), style="red", highlight=False, soft_wrap=True)
         return 1
-    console.print(f"{path}: {n_rows} rows", highlight=False)
+    console.print(f"{path}: {n_rows} rows", highlight=False, soft_wrap=True)
     for name, coefficient in zip(FEATURES, model.coefficients.tolist(), strict=True):
         console.print(f"{name:26}{coefficient:+.4f}", highlight=False)
     return 0
