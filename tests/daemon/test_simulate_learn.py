@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from config.settings import load_settings
+from daemon.app import call_settings, models_of
 from daemon.simulate.bank import Bank, load_bank
 from daemon.simulate.learn import best_weight, main, rows_of
 from daemon.simulate.observe import observe
@@ -14,7 +16,9 @@ from daemon.simulate.params import Params, load_params
 from daemon.simulate.steps import ADAPTIVE, learned
 from daemon.simulate.world import NOBODY, World, make_world
 from models.weighing import FILE, load_weights
-from pipeline.learned_weights import FEATURES
+from pipeline.call import weight_rule
+from pipeline.fusion import AdaptiveWeights
+from pipeline.learned_weights import FEATURES, LearnedWeights
 
 
 @cache
@@ -95,6 +99,13 @@ def test_what_cannot_be_learned_from_is_told(
     assert main(["--params", str(params), "--seeds", "1", "--out", str(tmp_path)]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("adaptive", AdaptiveWeights), ("learned", LearnedWeights)])
+def test_the_configuration_chooses_what_weighs(rule: str, expected: type) -> None:
+    """From `fusion.rule` to the weights of a call."""
+    settings = load_settings(overrides={"fusion": {"rule": rule}})
+    assert type(weight_rule(call_settings(settings, models_of(settings)))) is expected
 
 
 def test_no_seeds_is_a_mistake() -> None:
