@@ -338,7 +338,7 @@ async def calibrate(
             sinks=(),
             observe=metrics,
             consent=ConsentGate("declared"),
-            call=call_settings(settings),
+            call=call_settings(settings, models),
             paced=asked.is_live,
             personal=sitting,
         )

@@ -25,6 +25,7 @@ EFFECTS: Mapping[str, Effect] = {
     "models": "restart",
     "gallery": "next session",
     "fusion": "next session",
+    "fusion.rule": "restart",
     "changes": "next session",
     "noise": "next session",
     "denoise": "next session",

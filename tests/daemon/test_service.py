@@ -223,6 +223,7 @@ def test_what_needs_a_restart_stays_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "new.yaml").write_text(
         "node: other\nanalysis: {rate_hz: 3, workers: 4}\npersonal: {erase_on_denial: false, trigger: {n_new: 7}}\n"
         "mqtt: {broker: external, password: new}\nengagement: {synchrony: {window_s: 100}}\n"
+        "fusion: {rule: learned, gain: 0.1}\n"
     )
     old, new = load_settings(), load_settings(tmp_path / "new.yaml")
     found = {change.key: change.effect for change in changes(old, new)}
@@ -231,6 +232,8 @@ def test_what_needs_a_restart_stays_as_it_was(tmp_path: Path) -> None:
         "analysis.rate_hz": "next session",
         "analysis.workers": "restart",
         "engagement.synchrony.window_s": "next session",
+        "fusion.gain": "next session",
+        "fusion.rule": "restart",
         "personal.erase_on_denial": "now",
         "personal.trigger.n_new": "restart",
         "mqtt.broker": "restart",
