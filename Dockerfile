@@ -23,6 +23,7 @@ RUN apt-get update \
 COPY --from=build /opt/attuned/.venv /opt/attuned/.venv
 ENV PATH=/opt/attuned/.venv/bin:$PATH \
     XDG_STATE_HOME=/var/lib \
+    MPLCONFIGDIR=/tmp/matplotlib \
     OMP_NUM_THREADS=1 \
     PYTHONUNBUFFERED=1
 USER 8765
