@@ -241,6 +241,7 @@ def restore(folder: Path, file: Path, *, force: bool = False) -> Backup:
                 _unpack(tar, made, coming, file)
                 check_state(coming)
                 (coming / NAMES).write_text(json.dumps(sorted({PurePosixPath(n).parts[0] for n in made.files})))
+                _give(coming, folder)
                 sync_folder(coming)
                 coming.rename(folder / RESTORED)
             finally:
@@ -253,6 +254,14 @@ def restore(folder: Path, file: Path, *, force: bool = False) -> Backup:
         msg = f"{file}: cannot be restored into {folder} ({error.strerror or error}); what was there is unchanged"
         raise FailedError(msg) from error
     return made
+
+
+def _give(coming: Path, folder: Path) -> None:
+    """Where root restores the state of a service's user, that user gets it."""
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        for path in (folder / LOCK, coming, *coming.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def finish_restoring(folder: Path) -> bool:

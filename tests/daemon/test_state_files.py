@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import sqlite3
 import stat
@@ -188,6 +189,17 @@ def test_a_daemon_keeps_its_state(state: Path, tmp_path: Path) -> None:
         back_up(state, tmp_path / "b.tar", version="1")
         with pytest.raises(UnusableInputError, match="another attuned is using it"):
             restore(state, tmp_path / "b.tar", force=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_restores_belongs_to_the_owner_of_the_folder(state: Path, tmp_path: Path) -> None:
+    """A service that runs as a user of its own can read what an administrator has restored."""
+    back_up(state, tmp_path / "b.tar", version="1")
+    new = tmp_path / "new"
+    new.mkdir()
+    os.chown(new, 65534, 65534)
+    restore(new, tmp_path / "b.tar")
+    assert {path.stat().st_uid for path in new.rglob("*")} == {65534}
 
 
 def test_without_a_state_there_is_no_backup(tmp_path: Path) -> None:
