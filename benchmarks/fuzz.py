@@ -113,7 +113,7 @@ def run(target: str, seconds: int, corpus: Path) -> Run:
         round(inputs / took_s, 1),
         coverage[-1] if coverage else 0,
         sum(name.startswith(("crash", "oom", "leak")) for name in names),
-        sum(name.startswith(("timeout", "slow")) for name in names),
+        sum(name.startswith("timeout") for name in names),
         done.returncode,
         " | ".join(wrong[:3])[:400] if done.returncode else "",
     )

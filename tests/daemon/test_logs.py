@@ -6,6 +6,7 @@ import json
 import logging
 
 import pytest
+import structlog
 
 from daemon.logs import configure_logs
 
@@ -46,3 +47,4 @@ def _logs_as_they_were() -> object:
     root.handlers[:], level, noisy.filters[:], noisy_level = before
     root.setLevel(level)
     noisy.setLevel(noisy_level)
+    structlog.reset_defaults()

@@ -95,7 +95,6 @@ def test_what_is_observed_is_counted() -> None:
         for name in (
             "attuned_frames_received_total",
             "attuned_faces_analysed_total",
-            "attuned_tasks",
             "attuned_last_frame_timestamp_seconds",
             "attuned_mqtt_outbox_messages",
             "attuned_second_end_to_publish_seconds_sum",
