@@ -236,6 +236,10 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
             others = sorted({s.type for s in container.streams if s.type != "video"})
             msg = f"{path}: has no video track, only {', '.join(others) or 'nothing'}"
             raise SourceError(msg)
+        # mypy: PyAV's stubs do not know that there may be no decoder.
+        if getattr(_moving_pictures(container), "codec_context", None) is None:
+            msg = f"{path}: its video is in a codec that cannot be read; convert it, for example to H.264"
+            raise SourceError(msg)
         yield container
 
 
