@@ -305,7 +305,13 @@ class TriggerSection(Section):
     n_classes: int = Field(3, ge=2, le=7)
     n_of_class: int = Field(20, ge=1)
     n_new: int = Field(120, ge=1)
-    n_blocks: int = Field(40, ge=2)
+    new_share: float = Field(0.25, ge=0, le=1)
+    n_blocks: int = Field(44, ge=2)
+    human_samples: int = Field(30, ge=1)
+    human_of_class: int = Field(3, ge=1)
+    human_new: int = Field(4, ge=1)
+    human_new_share: float = Field(0.1, ge=0, le=1)
+    human_blocks: int = Field(12, ge=2)
 
 
 class GateSection(Section):
@@ -313,7 +319,7 @@ class GateSection(Section):
 
     block_s: float = Field(10.0, gt=0, le=600)
     n_blocks: int = Field(20, ge=5)
-    later_share: float = Field(0.4, gt=0, le=0.5)
+    later_share: float = Field(0.5, gt=0, le=0.5)
     gap_s: float = Field(10.0, ge=1)
     n_of_class: int = Field(10, ge=2)
     level: float = Field(0.9, ge=0.5, lt=1)
@@ -322,6 +328,12 @@ class GateSection(Section):
     ece_tolerance: float = Field(0.02, ge=0, le=1)
     confident: float = Field(0.9, ge=0, le=1)
     max_flipped: float = Field(0.05, ge=0, le=1)
+    human_blocks: int = Field(5, ge=5)
+    human_share: float = Field(0.5, gt=0, le=0.5)
+    human_gap_s: float = Field(2.0, ge=1)
+    human_of_class: int = Field(2, ge=2)
+    human_ece_tolerance: float = Field(0.1, ge=0, le=1)
+    human_origins: int = Field(8, ge=1, le=100)
     n_components: int = Field(5, ge=1, le=50)
     min_silhouette: float = Field(0.1, ge=-1, le=1)
     pooled_share: float = Field(0.5, ge=0, le=1)
@@ -372,6 +384,10 @@ class PersonalSection(Section):
             raise ValueError(msg)
         if self.trigger.n_blocks < 2 * self.gate.n_blocks:
             msg = f"trigger.n_blocks {self.trigger.n_blocks} is less than twice gate.n_blocks, {self.gate.n_blocks}"
+            raise ValueError(msg)
+        if self.trigger.human_blocks < 2 * self.gate.human_blocks:
+            found = f"trigger.human_blocks {self.trigger.human_blocks}"
+            msg = f"{found} is less than twice gate.human_blocks, {self.gate.human_blocks}"
             raise ValueError(msg)
         return self
 

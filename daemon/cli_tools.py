@@ -56,6 +56,9 @@ def simulate(
     jobs: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes that simulate; default: as many as there are cores.")
     ] = None,
+    personal: Annotated[
+        bool, typer.Option("--personal", help="What personal heads are worth, instead: with good labels and wrong ones.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What every mechanism of the group engine is worth, on simulated groups whose truth is known.
@@ -63,9 +66,11 @@ def simulate(
     Their faces are drawn from what the models said of real ones; see daemon/simulate/params.yaml for everything else.
     """
     from daemon.simulate.command import format_simulation, run_simulation
+    from daemon.simulate.personal_figures import format_personal_simulation, run_personal_simulation
 
-    result = run_simulation(params, n_seeds=seeds, jobs=jobs or os.cpu_count() or 1)
-    print(json.dumps(result, indent=1) if as_json else format_simulation(result))
+    run, table = (run_personal_simulation, format_personal_simulation) if personal else (run_simulation, format_simulation)
+    result = run(params, n_seeds=seeds, jobs=jobs or os.cpu_count() or 1)
+    print(json.dumps(result, indent=1) if as_json else table(result))
 
 
 @tools_app.command("export")

@@ -115,8 +115,7 @@ class Files:
             features = Features(face.pixel, face.landmark, interpretable, best.quality)
             buffer.add(self._time_of(second), features, label)
         counts = buffer.counts(self._settings.trainer.gate.block_s)
-        trigger = self._settings.trigger
-        if why_not_yet(counts.of_class, n_new=counts.n_new, n_blocks=counts.n_blocks, settings=trigger) is not None:
+        if why_not_yet(counts, counts.human, self._settings.trigger) is not None:
             return None
         buffer.mark()
         return buffer.samples()

@@ -1,14 +1,7 @@
 """`attuned simulate`: seeds through worker processes, and how the figures are told."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import cache
-from multiprocessing import connection
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,17 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from daemon.errors import FailedError
 from daemon.simulate.bank import Bank, load_bank
 from daemon.simulate.checks import mechanisms, type_tables
 from daemon.simulate.measure import Counts, fingerprint, measure_seed
 from daemon.simulate.params import Params, load_params
 from daemon.simulate.reads import face_accuracy
+from daemon.simulate.workers import Work, in_workers
 
 Progress = Callable[[int, int], None]
 
 SCHEMA: Final = "attuned/simulate/1"
-_ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def simulate(params_file: Path | None, n_seeds: int, jobs: int, progress: Progress) -> dict[str, Any]:
@@ -70,46 +62,10 @@ def run_simulation(params_file: Path | None, *, n_seeds: int, jobs: int) -> dict
 
 def _measured(params: Params, n_seeds: int, jobs: int, progress: Progress) -> tuple[list[Counts], bool]:
     """The counts of every seed, and whether the first one gave the same twice."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    # Sums of several threads differ in their last bits; and the seeds keep all cores busy as it is.
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    # Spawned: forking would copy the locks of native threads that are not copied.
-    context = multiprocessing.get_context("spawn")
-    counts: list[Counts] = []
-    try:
-        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
-            prints = [pool.submit(_fingerprint, params) for _ in range(2)]
-            pending = [pool.submit(_measure, params, seed) for seed in range(n_seeds)]
-            try:
-                for future in pending:
-                    counts.append(future.result())
-                    progress(len(counts), n_seeds)
-                first, second = (future.result() for future in prints)
-            except BrokenProcessPool:
-                msg = "a process that simulated died; free some memory, or give fewer --jobs"
-                raise FailedError(msg) from None
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-    return counts, first == second
-
-
-def _end_with_parent() -> None:
-    """In a worker: Ctrl-C ends it without a word, and so does the end of whoever started it, however that came."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_exit_after, args=(parent.sentinel,), name="parent", daemon=True).start()
-
-
-def _exit_after(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
+    prints: list[Work[str | Counts]] = [partial(_fingerprint, params)] * 2
+    works = prints + [partial(_measure, params, seed) for seed in range(n_seeds)]
+    first, second, *counts = in_workers(works, jobs, lambda n: progress(max(0, n - len(prints)), n_seeds))
+    return [count for count in counts if not isinstance(count, str)], first == second
 
 
 @cache

@@ -26,7 +26,8 @@ from models.errors import ModelError
 from models.personal.basis import Basis
 from models.personal.crops import Cipher
 from models.personal.private import erase_file, private_folder
-from models.personal.samples import I64, U8, Origin, Samples
+from models.personal.samples import I64, U8, Origin, Samples, stretches
+from models.personal.trigger import Tally
 from pipeline.emotions import EMOTIONS, F32, F64, N_EMOTIONS
 from pipeline.metrics import Bool
 
@@ -93,22 +94,15 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What a buffer holds.
+class Counts(Tally):
+    """What a buffer holds, and what of it people labelled."""
 
-    of_class: samples by the largest class of their label. n_new: samples since `mark`. n_blocks: tens of seconds in
-    which there is a sample.
-    """
-
-    of_class: Mapping[str, int]
-    n_new: int
-    n_blocks: int
-    n_human: int
+    human: Tally
 
     @property
-    def n(self) -> int:
-        """How many samples."""
-        return sum(self.of_class.values())
+    def n_human(self) -> int:
+        """How many samples people labelled."""
+        return self.human.n
 
 
 class Buffer:
@@ -261,13 +255,21 @@ class Buffer:
     def counts(self, block_s: float = BLOCK_S) -> Counts:
         """How many of each class, new since `mark`, and in how many blocks of `block_s` seconds."""
         with self._told():
+            tried = self._mark("tried")
             of_class = dict(self._db.execute("SELECT label, count(*) FROM samples GROUP BY label"))
-            [(n_new,)] = self._db.execute("SELECT count(*) FROM samples WHERE serial > ?", (self._mark("tried"),))
+            [(n_new,)] = self._db.execute("SELECT count(*) FROM samples WHERE serial > ?", (tried,))
             [(n_blocks,)] = self._db.execute(
                 "SELECT count(DISTINCT CAST(time_s / ? AS INTEGER)) FROM samples", (block_s,)
             )
-            [(n_human,)] = self._db.execute("SELECT count(*) FROM samples WHERE human")
-        return Counts({name: of_class.get(i, 0) for i, name in enumerate(EMOTIONS)}, n_new, n_blocks, n_human)
+            said = self._db.execute("SELECT time_s, label, serial FROM samples WHERE human ORDER BY second").fetchall()
+        time_s, label, serial = np.array(said, dtype=np.float64).reshape(-1, 3).T
+        block = stretches(time_s, label.astype(np.int64))
+        human = Tally(
+            _by_name(dict(enumerate(np.bincount(label.astype(np.int64), minlength=N_EMOTIONS).tolist()))),
+            int((serial > tried).sum()),
+            int(block[-1]) + 1 if len(block) else 0,
+        )
+        return Counts(_by_name(of_class), n_new, n_blocks, human)
 
     def mark(self) -> None:
         """From now on samples are new: a head was tried with those that are there, whatever came of it."""
@@ -385,6 +387,10 @@ class Buffer:
         except sqlite3.Error as error:
             msg = f"{self._path}: samples cannot be kept ({error}); free the disk, or switch personal.enabled off"
             raise OSError(msg) from error
+
+
+def _by_name(of_class: Mapping[int, int]) -> dict[str, int]:
+    return {name: of_class.get(i, 0) for i, name in enumerate(EMOTIONS)}
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

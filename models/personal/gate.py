@@ -5,7 +5,7 @@ PERSONAL, section 4). What was judged is what serves: a head that passed is not 
 nobody would have judged that one.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,7 @@ from models.personal.comparison import (
     restricted,
     softened,
 )
+from models.personal.samples import Samples, stretches
 from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
 from pipeline.metrics import I64, Bool
 
@@ -36,13 +37,17 @@ class GateSettings:
     level: of the one-sided intervals. n_resamples: of the bootstrap over blocks.
     n_bins, ece_tolerance: the calibration error, over so many bins, may be larger than the generic one by so much.
     confident: a generic reading is from this probability on. max_flipped: share of these that may change.
+    human_blocks, human_share, human_gap_s, human_of_class, human_ece_tolerance: the same where people's labels are
+        judged on (`by_people`); their blocks are stretches of one label (`samples.stretches`). Of so few samples the
+        calibration error itself is uncertain by about 0.1.
+    human_origins: so often at most a head is trained anew on the way through them (`training.train_and_judge`).
     n_components, min_silhouette, pooled_share: on so many principal components of the features the silhouette of the
         classes is at least this, and at least this share of that of many people's faces.
     """
 
     block_s: float = 10.0
     n_blocks: int = 20
-    later_share: float = 0.4
+    later_share: float = 0.5
     gap_s: float = 10.0
     n_of_class: int = 10
     level: float = 0.9
@@ -51,6 +56,12 @@ class GateSettings:
     ece_tolerance: float = 0.02
     confident: float = 0.9
     max_flipped: float = 0.05
+    human_blocks: int = 5
+    human_share: float = 0.5
+    human_gap_s: float = 2.0
+    human_of_class: int = 2
+    human_ece_tolerance: float = 0.1
+    human_origins: int = 8
     n_components: int = 5
     min_silhouette: float = 0.1
     pooled_share: float = 0.5
@@ -59,6 +70,18 @@ class GateSettings:
 DEFAULT_GATE: Final = GateSettings()
 
 _SUM_TOLERANCE: Final = 1e-3
+
+
+def by_people(settings: GateSettings) -> GateSettings:
+    """The constants for samples that people labelled: they were asked, so fewer tell more."""
+    return replace(
+        settings,
+        n_blocks=settings.human_blocks,
+        later_share=settings.human_share,
+        gap_s=settings.human_gap_s,
+        n_of_class=settings.human_of_class,
+        ece_tolerance=settings.human_ece_tolerance,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +98,8 @@ class Judged:
     """What both heads say of the m samples of the later part.
 
     time_s: (m,). personal, generic, target: (m, 7) probabilities; the target is what the others showed, or a person's
-    word. classes: indices of the classes that are compared, in order.
+    word. classes: indices of the classes that are compared, in order. block: (m,) what is drawn together by the
+    bootstrap, ascending; None: tens of seconds. human: (m,) whether the target is a person's word; None: of none.
     """
 
     time_s: F64
@@ -83,6 +107,8 @@ class Judged:
     generic: F64
     target: F64
     classes: tuple[int, ...]
+    block: I64 | None = None
+    human: Bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +119,8 @@ class Figures:
     Labels of a group are soft, and whatever learns from them becomes as soft: a head that learnt nothing else would have
     the better log-loss. How soft a head is, is judged by its calibration. correlation: temporal, with the label, mean over the classes.
     ece_generic, ece_personal: calibration errors.
-    n_confident, n_flipped: confident generic readings, and those of them whose largest class the personal head changes.
+    n_confident, n_flipped: confident generic readings, and those of them whose largest class the personal head changes,
+    but for those that a person has said to be wrong.
     n_flipped_to_label: those changes that the label agrees with; told, not judged, since the label may be wrong.
     silhouette, pooled_silhouette: in [-1, 1], of this person's features and of many people's (None: not known).
     """
@@ -142,13 +169,29 @@ def split_in_time(time_s: F64, settings: GateSettings = DEFAULT_GATE) -> Split:
     The later part is never more than half of the blocks.
     """
     blocks = np.unique(_blocks(time_s, settings))
-    n_later = max(settings.n_blocks, round(settings.later_share * len(blocks)))
+    n_later = max(settings.n_blocks, int(settings.later_share * len(blocks)))
     if 2 * n_later > len(blocks):
         nothing = np.zeros(len(time_s), dtype=np.bool_)
         needed = f"{2 * settings.n_blocks} are needed to train on the earlier half and judge on the later"
         return Split(nothing, nothing, f"samples in {len(blocks)} blocks of {settings.block_s:g} s; {needed}")
     border_s = float(blocks[-n_later]) * settings.block_s
     return Split(earlier=time_s < border_s - settings.gap_s, later=time_s >= border_s)
+
+
+def split_by_people(samples: Samples, settings: GateSettings = DEFAULT_GATE) -> Split:
+    """The later part of what people labelled, in stretches of one label, and all samples that end a gap before it.
+
+    settings: as `by_people` gives them.
+    """
+    human = samples.human
+    block = stretches(samples.time_s[human], samples.label[human])
+    n = int(block[-1]) + 1 if len(block) else 0
+    n_later = max(settings.n_blocks, int(settings.later_share * n))
+    if 2 * n_later > n:
+        nothing = np.zeros(len(samples), dtype=np.bool_)
+        return Split(nothing, nothing, f"people labelled {n} of {2 * n_later} stretches of one expression")
+    border_s = float(samples.time_s[human][block == n - n_later][0])
+    return Split(earlier=samples.time_s < border_s - settings.gap_s, later=human & (samples.time_s >= border_s))
 
 
 def classes_of(label: I64, settings: GateSettings = DEFAULT_GATE) -> tuple[int, ...]:
@@ -175,7 +218,8 @@ def judge(
     """
     names = tuple(EMOTIONS[c] for c in judged.classes)
     known = np.isin(judged.target.argmax(axis=1), judged.classes)
-    blocks, block = np.unique(_blocks(judged.time_s[known], settings), return_inverse=True)
+    drawn = _blocks(judged.time_s, settings) if judged.block is None else judged.block
+    blocks, block = np.unique(drawn[known], return_inverse=True)
     why_not = _why_not(judged, known, len(blocks), settings)
     figures = None if why_not else _figures(judged, known, block, silhouette, pooled_silhouette, seed, settings)
     return Verdict(
@@ -206,7 +250,11 @@ def _figures(
     drawn = drawn_blocks(rows.n_blocks, n_resamples=settings.n_resamples, seed=seed)
     top = judged.personal.argmax(axis=1)
     confident = judged.generic.max(axis=1) >= settings.confident
-    flipped = confident & (top != judged.generic.argmax(axis=1))
+    generic_top, label = judged.generic.argmax(axis=1), judged.target.argmax(axis=1)
+    flipped = confident & (top != generic_top)
+    if judged.human is not None:
+        # Who was asked is believed: what they did not agree with may change.
+        flipped &= ~judged.human | (generic_top == label)
     return Figures(
         log_loss=log_loss_gain(soft, drawn, level=settings.level),
         softness_generic=of_generic,
@@ -216,7 +264,7 @@ def _figures(
         ece_personal=calibration_error(target, personal, n_bins=settings.n_bins),
         n_confident=int(confident.sum()),
         n_flipped=int(flipped.sum()),
-        n_flipped_to_label=int((flipped & (top == judged.target.argmax(axis=1))).sum()),
+        n_flipped_to_label=int((flipped & (top == label)).sum()),
         silhouette=silhouette,
         pooled_silhouette=pooled_silhouette,
     )
@@ -234,7 +282,8 @@ def _why_not(judged: Judged, known: Bool, n_blocks: int, settings: GateSettings)
     if len(judged.classes) < 2:  # noqa: PLR2004 (one class)
         return f"fewer than two expressions have {settings.n_of_class} samples to learn from"
     if n_blocks < settings.n_blocks:
-        return f"the later part has {n_blocks} of {settings.n_blocks} blocks of {settings.block_s:g} s to judge on"
+        what = f"blocks of {settings.block_s:g} s" if judged.block is None else "stretches of one expression"
+        return f"the later part has {n_blocks} of {settings.n_blocks} {what} to judge on"
     seen = np.unique(judged.target[known].argmax(axis=1))
     if len(seen) < 2:  # noqa: PLR2004
         return f"the later part shows one expression only, {EMOTIONS[int(seen[0])]}"

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emotions import F32, F64
+from pipeline.metrics import Bool
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
@@ -24,6 +25,38 @@ class Origin(IntEnum):
     """The person watched or played a stimulus of known emotion (TRANSFER, section 5)."""
     SHEET = 3
     """A sheet of labels that was filled in."""
+
+
+STRETCH_S: Final = 10.0
+"""Samples of one label, farther apart than this, are two stretches; so much of one label is one at most."""
+
+
+def stretches(time_s: F64, label: I64) -> I64:
+    """(n,) which stretch of one label each of n samples in the order of time belongs to, from 0 without a gap.
+
+    What a person says of neighbouring seconds is one observation: neighbouring frames of an expression are alike.
+    """
+    number = np.zeros(len(time_s), dtype=np.int64)
+    begin = 0
+    for row in range(1, len(time_s)):
+        goes_on = label[row] == label[row - 1] and time_s[row] - time_s[begin] < STRETCH_S
+        number[row] = number[row - 1] + (not goes_on)
+        begin = begin if goes_on else row
+    return number
+
+
+def unmixed(time_s: F64, label: I64, *, apart_s: float = 2.0) -> Bool:
+    """(n,) of samples in the order of time, those without one of another label within so many seconds.
+
+    Where labels change, the group's come a second or two before or after the face does, and faces are in between.
+    """
+    clear = np.ones(len(time_s), dtype=np.bool_)
+    changes = np.flatnonzero(label[1:] != label[:-1])
+    # The nearest of another label lies across the nearest change of labels, on either side.
+    for before, after in zip(changes, changes + 1, strict=True):
+        clear &= ~((time_s <= time_s[before]) & (time_s > time_s[after] - apart_s - 1e-9))
+        clear &= ~((time_s >= time_s[after]) & (time_s < time_s[before] + apart_s + 1e-9))
+    return clear
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +87,11 @@ class Samples:
     def label(self) -> I64:
         """(n,) the largest class of each soft label."""
         return np.asarray(self.target.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def human(self) -> Bool:
+        """(n,) whether a person labelled it."""
+        return np.asarray(self.origin != Origin.GROUP)
 
     def take(self, rows: I64 | NDArray[np.bool_]) -> Self:
         """The samples of these rows, or where the mask is true."""

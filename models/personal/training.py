@@ -16,11 +16,22 @@ import numpy as np
 
 from models.errors import ModelError
 from models.personal.comparison import separability
-from models.personal.gate import DEFAULT_GATE, GateSettings, Judged, Verdict, classes_of, judge, split_in_time
+from models.personal.gate import (
+    DEFAULT_GATE,
+    GateSettings,
+    Judged,
+    Verdict,
+    by_people,
+    classes_of,
+    judge,
+    split_by_people,
+    split_in_time,
+)
 from models.personal.heads import read_arrays, write_arrays
 from models.personal.private import write_private
-from models.personal.samples import I64, Samples
-from pipeline.emotions import EMOTIONS, F32, F64
+from models.personal.samples import I64, Samples, stretches, unmixed
+from pipeline.emotions import EMOTIONS, F32, F64, N_EMOTIONS
+from pipeline.metrics import Bool
 
 SAMPLES: Final = "samples.npz"
 JOB: Final = "job.json"
@@ -134,28 +145,66 @@ def train_and_judge(
     generic: Reads,
     pooled: Callable[[tuple[int, ...]], float | None],
 ) -> tuple[Verdict, float]:
-    """The verdict on what `personal` learns from the earlier part, and the time of the last sample that it saw."""
+    """The verdict on what `personal` learns, and the time of the last sample that it saw.
+
+    It learns from the earlier part and is judged on the later one, and stays as it was judged. Where people's labels
+    judge, data are few: then it is trained anew every few of their stretches on all before, is judged on these, and at
+    the end learns from everything ("rolling origin").
+    """
     samples = readable(samples, job.learner)
-    split = split_in_time(samples.time_s, job.gate)
+    whole = split_in_time(samples.time_s, job.gate)
+    gate = by_people(job.gate)
+    people = split_by_people(samples, gate)
+    # People's labels judge alone where they suffice, unless they are so old that less would be learnt from.
+    rolls = people.why_not is None and people.earlier.sum() >= whole.earlier.sum()
+    split, gate = (people, gate) if rolls else (whole, job.gate)
     if split.why_not is not None:
         return Verdict(reasons=(split.why_not,), n_trained=0), 0.0
     earlier, later = samples.take(split.earlier), samples.take(split.later)
-    classes = classes_of(earlier.label, job.gate)
+    learnt = samples if rolls else earlier
+    classes = classes_of(learnt.label, gate)
     names = tuple(EMOTIONS[c] for c in classes)
     if len(classes) < 2:  # noqa: PLR2004 (one class)
-        told = f"fewer than two expressions have {job.gate.n_of_class} samples to learn from"
-        return Verdict(reasons=(told,), n_trained=len(earlier), classes=names), 0.0
-    personal.fit(earlier, job.seed)
-    said = personal.predict_proba(later), generic.predict_proba(later)
+        told = f"fewer than two expressions have {gate.n_of_class} samples to learn from"
+        return Verdict(reasons=(told,), n_trained=len(learnt), classes=names), 0.0
+    block = None
+    if rolls:
+        said, known = _rolling(samples, later, gate, personal=personal, seed=job.seed)
+        later, said = later.take(known), said[known]
+        block = stretches(later.time_s, later.label)
+        personal.fit(learnt, job.seed)
+    else:
+        personal.fit(learnt, job.seed)
+        said = personal.predict_proba(later)
+    # Whether a face differs between expressions is asked of expressions, not of what lies between two of them.
+    clear = learnt.take(learnt.human | unmixed(learnt.time_s, learnt.label))
     verdict = judge(
-        Judged(later.time_s, *said, later.target, classes),
-        n_trained=len(earlier),
-        silhouette=separability(*features_of(earlier, job.learner), n_components=job.gate.n_components),
+        Judged(later.time_s, said, generic.predict_proba(later), later.target, classes, block, later.human),
+        n_trained=len(learnt),
+        silhouette=separability(*features_of(clear, job.learner), n_components=gate.n_components),
         pooled_silhouette=pooled(classes) if job.learner in EMBEDDED else None,
         seed=job.seed,
-        settings=job.gate,
+        settings=gate,
     )
-    return verdict, float(earlier.time_s[-1])
+    return verdict, float(learnt.time_s[-1])
+
+
+def _rolling(
+    samples: Samples, later: Samples, gate: GateSettings, *, personal: Learns, seed: int
+) -> tuple[F64, Bool]:
+    """(m, 7) of heads that learnt from what was before each of the m later samples, and which of these know its class."""
+    block = stretches(later.time_s, later.label)
+    part = block * min(gate.human_origins, block[-1] + 1) // (block[-1] + 1)
+    said, known = np.zeros((len(later), N_EMOTIONS)), np.zeros(len(later), dtype=np.bool_)
+    for number in range(part[-1] + 1):
+        rows = np.flatnonzero(part == number)
+        before = samples.take(samples.time_s < later.time_s[rows[0]] - gate.gap_s)
+        classes = classes_of(before.label, gate)
+        if len(classes) > 1:
+            personal.fit(before, seed)
+            said[rows] = personal.predict_proba(later.take(rows))
+            known[rows] = np.isin(later.label[rows], classes)
+    return said, known
 
 
 def readable(samples: Samples, learner: str) -> Samples:

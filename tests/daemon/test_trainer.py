@@ -635,7 +635,9 @@ def test_the_defaults_of_the_settings_are_those_of_the_code() -> None:
     assert section.max_versions == MAX_VERSIONS
     limits = (section.memory_mb, section.cpu_s, section.wall_s)
     assert limits == (DEFAULT_TRAINER.memory_mb, DEFAULT_TRAINER.cpu_s, DEFAULT_TRAINER.wall_s)
-    assert DEFAULT_TRIGGER.n_blocks == 2 * DEFAULT_GATE.n_blocks
+    # A few more than the gate needs: seconds of classes that are hardly ever labelled are not judged.
+    assert DEFAULT_TRIGGER.n_blocks > 2 * DEFAULT_GATE.n_blocks
+    assert DEFAULT_TRIGGER.human_blocks >= 2 * DEFAULT_GATE.human_blocks
     assert DEFAULT_GATE.block_s == DEFAULT_MONITOR.block_s == BLOCK_S
 
 
@@ -643,7 +645,8 @@ def test_the_defaults_of_the_settings_are_those_of_the_code() -> None:
     ("values", "message"),
     [
         ({"max_samples": 100}, "trigger.n_samples 240 is more than max_samples 100"),
-        ({"gate": {"n_blocks": 21}}, "trigger.n_blocks 40 is less than twice gate.n_blocks, 21"),
+        ({"gate": {"n_blocks": 23}}, "trigger.n_blocks 44 is less than twice gate.n_blocks, 23"),
+        ({"gate": {"human_blocks": 7}}, "trigger.human_blocks 12 is less than twice gate.human_blocks, 7"),
         ({"gate": {"gap_s": 0}}, "gap_s"),
         ({"learner": "pickle"}, "learner"),
     ],

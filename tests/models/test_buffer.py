@@ -25,7 +25,7 @@ from models.personal.crops import Cipher
 from models.personal.people import JOB, People
 from models.personal.private import erase_folder, write_private
 from models.personal.samples import Origin
-from models.personal.trigger import why_not_yet
+from models.personal.trigger import Tally, why_not_yet
 from pipeline.emotions import EMOTIONS
 
 DIM = 8
@@ -455,21 +455,53 @@ def test_a_damaged_key_and_a_missing_package_are_one_line(tmp_path: Path, monkey
 
 
 ENOUGH = {"anger": 20, "neutral": 200, "sadness": 20}
+NOBODY = Tally({}, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("of_class", "n_new", "n_blocks", "missing"),
     [
-        (ENOUGH, 120, 40, None),
-        (ENOUGH | {"neutral": 199}, 120, 40, "239 of 240 samples"),
-        (ENOUGH | {"anger": 19, "neutral": 201}, 120, 40, "2 of 3 expressions with 20 samples each"),
-        (ENOUGH, 119, 40, "119 of 120 new samples since the last attempt"),
-        (ENOUGH, 120, 39, "samples in 39 of 40 tens of seconds"),
+        (ENOUGH, 120, 44, None),
+        (ENOUGH | {"neutral": 199}, 120, 44, "239 of 240 samples"),
+        (ENOUGH | {"anger": 19, "neutral": 201}, 120, 44, "2 of 3 expressions with 20 samples each"),
+        (ENOUGH, 119, 44, "119 of 120 new samples since the last attempt"),
+        (ENOUGH, 120, 43, "samples in 43 of 44 tens of seconds"),
+        # A quarter of 1,000.
+        (ENOUGH | {"neutral": 960}, 249, 44, "249 of 250 new samples since the last attempt"),
+        (ENOUGH | {"neutral": 960}, 250, 44, None),
     ],
 )
 def test_when_a_training_is_due(of_class: dict[str, int], n_new: int, n_blocks: int, missing: str | None) -> None:
     """Each bound, met and just missed."""
-    assert why_not_yet(of_class, n_new=n_new, n_blocks=n_blocks) == missing
+    assert why_not_yet(Tally(of_class, n_new, n_blocks), NOBODY) == missing
+
+
+@pytest.mark.parametrize(
+    ("n", "n_new", "n_blocks", "is_due"),
+    [(30, 4, 12, True), (29, 4, 12, False), (30, 3, 12, False), (30, 4, 11, False), (90, 8, 12, False), (90, 9, 12, True)],
+)
+def test_what_people_say_needs_fewer(n: int, n_new: int, n_blocks: int, is_due: bool) -> None:  # noqa: FBT001 (a case)
+    """Thirty of people's labels in twelve stretches are enough, whatever the group has said."""
+    human = Tally({"anger": 3, "sadness": 3, "neutral": n - 6}, n_new, n_blocks)
+    missing = why_not_yet(human, human)
+    assert (missing is None) is is_due
+    # What is told is what all samples lack, for most have no others.
+    assert missing is None or missing == f"{n} of 240 samples"
+
+
+def test_people_are_counted_apart(tmp_path: Path) -> None:
+    """Three stretches of what people said among what the group did; new since the mark is what was said after it."""
+    with opened(tmp_path) as buffer:
+        for second in range(40):
+            buffer.add(second, features(), group())
+        buffer.mark()
+        for second, emotion in ((3, "anger"), (4, "anger"), (5, "fear"), (30, "fear")):
+            buffer.add(second, features(), Label.of(emotion, Origin.CORRECTION))
+        human = buffer.counts().human
+        assert (human.n, human.n_new, human.n_blocks) == (4, 4, 3)
+        assert {name: n for name, n in human.of_class.items() if n} == {"anger": 2, "fear": 2}
+        buffer.mark()
+        assert buffer.counts().human.n_new == 0
 
 
 WRITER = """

@@ -183,21 +183,21 @@ def test_restriction_takes_the_classes_alone() -> None:
 def test_the_split_is_in_time_with_a_gap() -> None:
     """500 s make 50 blocks: the later 20 begin at 300 s, what is trained on ends before 290 s."""
     time_s = np.arange(500) + 0.25
-    split = split_in_time(time_s)
+    split = split_in_time(time_s, GateSettings(later_share=0.4))
     assert split.why_not is None
     assert time_s[split.earlier].max() == 289.25
     assert (time_s[split.later].min(), split.later.sum()) == (300.25, 200)
 
 
 def test_the_later_part_is_as_long_as_it_must_be() -> None:
-    """40 blocks are halved; 39 are too few; of 100 the later 40 % are judged; blocks without samples do not count."""
+    """40 blocks are halved; 39 are too few; of 101 the later 50 are judged; blocks without samples do not count."""
     assert split_in_time(np.arange(400.0)).later.sum() == 200
     told = "samples in 39 blocks of 10 s; 40 are needed to train on the earlier half and judge on the later"
     refused = split_in_time(np.arange(390.0))
     assert refused.why_not == told
     assert not refused.earlier.any()
     assert not refused.later.any()
-    assert split_in_time(np.arange(1000.0)).later.sum() == 400
+    assert split_in_time(np.arange(1010.0)).later.sum() == 500
     sparse = np.arange(0.0, 4000.0, 100.0)
     assert split_in_time(sparse).later.sum() == 20
     assert split_in_time(np.array([])).why_not is not None

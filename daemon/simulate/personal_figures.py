@@ -1,0 +1,198 @@
+"""`attuned simulate --personal`: the figures of personal heads in simulated calls, with intervals over seeds."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from daemon.simulate.bank import Bank, load_bank
+from daemon.simulate.checks import at_least, at_most
+from daemon.simulate.params import Params, load_params
+from daemon.simulate.personal import BLOCK_S, CALLS, SECONDS, Outcome, masks, measure_call
+from daemon.simulate.workers import in_workers
+from pipeline.emotions import F64
+
+SCHEMA: Final = "attuned/simulate-personal/1"
+N_RESAMPLES: Final = 2000
+_SEED: Final = 21
+_WRONG: Final = ("label_noise", "heterogeneous", "one_emotion")
+
+Figure = Callable[[list[Outcome]], float]
+
+FIGURES: Final[dict[str, Figure]] = {
+    "better": lambda o: _share(o, "better"),
+    "better_accuracy": lambda o: _share(o, "better_accuracy"),
+    "surely_better": lambda o: _share(o, "surely_better"),
+    "worse": lambda o: _share(o, "worse"),
+    "promoted": lambda o: _share(o, "promoted"),
+    "correlation_generic": lambda o: _mean([x.correlation[0] for x in o]),
+    "correlation_personal": lambda o: _mean([x.correlation[1] for x in o]),
+    "correlation_gain": lambda o: _relative([x.correlation for x in o]),
+    "accuracy_generic": lambda o: _mean([x.accuracy[0] for x in o]),
+    "accuracy_personal": lambda o: _mean([x.accuracy[1] for x in o]),
+    "accuracy_gain": lambda o: _mean([x.accuracy[1] - x.accuracy[0] for x in o]),
+    "labels_right": lambda o: _mean([x.labels_right for x in o if x.labels_right is not None]),
+    "served": lambda o: _mean([x.served for x in o]),
+    "rolled_back": lambda o: _mean([float(x.rolled_back) for x in o]),
+}
+"""Of all members: shares (`masks`), means, and the gain in correlation as a share of the generic one."""
+
+MUST: Final = {
+    ("homogeneous", "better"): at_least(0.8),
+    ("homogeneous", "worse"): at_most(0.05),
+    ("homogeneous", "correlation_gain"): at_least(0.15),
+    **{(name, "worse"): at_most(0.05) for name in _WRONG},
+}
+
+
+def simulate_personal(
+    params_file: Path | None, n_seeds: int, jobs: int, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """The figures of seeds 0 to n - 1: `scenarios`, every one of its `members`, `parameters`, `seeds`.
+
+    The same for any number of jobs.
+
+    Raises:
+        ConfigError: The parameters cannot be used.
+        ModelError: The bank is missing or damaged, or not of these models.
+        FailedError: A worker process died.
+    """
+    params = load_params(params_file)
+    load_bank()
+    works = [partial(_measure, params, call, seed) for call in CALLS for seed in range(n_seeds)]
+    calls = in_workers(works, jobs, lambda n: progress(n, len(works)))
+    return figures_of(calls) | {
+        "parameters": params.model_dump(mode="json"),
+        "call_s": SECONDS,
+        "block_s": BLOCK_S,
+        "seeds": n_seeds,
+    }
+
+
+def run_personal_simulation(params_file: Path | None, *, n_seeds: int, jobs: int) -> dict[str, Any]:
+    """The same as `simulate_personal`, with a progress bar on stderr."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("simulated calls", total=None)
+        return simulate_personal(
+            params_file, n_seeds, jobs, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+
+
+def figures_of(measured: Sequence[dict[str, list[Outcome]]]) -> dict[str, Any]:
+    """Every figure of every scenario: over all members, over those who follow the group, over those who look sad or angry."""
+    scenarios: dict[str, Any] = {}
+    for name in dict.fromkeys(name for call in measured for name in call):
+        calls = [call[name] for call in measured if name in call]
+        scenarios[name] = {
+            "members": _figures(name, calls),
+            "following": _figures(None, [[o for o in call if o.engaged] for call in calls]),
+            "resting": _figures(None, [[o for o in call if o.resting] for call in calls]),
+            "reasons": _reasons(calls),
+            "each": [_told(o) for call in calls for o in call],
+        }
+    return {"schema": SCHEMA, "scenarios": scenarios}
+
+
+def _figures(name: str | None, calls: Sequence[list[Outcome]]) -> dict[str, Any]:
+    """Value and interval of each, resampled over the calls."""
+    drawn = np.random.default_rng(_SEED).integers(0, len(calls), size=(N_RESAMPLES, len(calls)))
+    whole = [outcome for call in calls for outcome in call]
+    told: dict[str, Any] = {"n": len(whole)}
+    for key, figure in FIGURES.items():
+        value = figure(whole)
+        resampled = np.array([figure([o for k in rows for o in calls[k]]) for rows in drawn])
+        known = resampled[np.isfinite(resampled)]
+        must, verdict = MUST.get((name or "", key), (None, None))
+        low, high = np.percentile(known, [2.5, 97.5]).tolist() if len(known) else (float("nan"), float("nan"))
+        told[key] = {
+            "value": _rounded(value),
+            "ci95": [_rounded(low), _rounded(high)],
+            **({} if verdict is None else {"must": must, "reached": bool(verdict(value, low, high))}),
+        }
+    return told
+
+
+def _reasons(calls: Sequence[list[Outcome]]) -> dict[str, int]:
+    """Why attempts were rejected, by the first words, the most frequent first."""
+    kinds: dict[str, int] = {}
+    for reason in (reason for call in calls for outcome in call for reason in outcome.reasons):
+        kind = next((k for k in ("log-loss", "correlation", "calibration", "it changes", "this face") if k in reason), "too few")
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return dict(sorted(kinds.items(), key=lambda item: -item[1]))
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    """A member, without the words of the reasons."""
+    return {
+        "seed": outcome.seed,
+        "engaged": outcome.engaged,
+        "resting": outcome.resting,
+        "seconds": outcome.n,
+        "labels": outcome.labels,
+        "labels_right": _rounded(outcome.labels_right),
+        "attempts": outcome.attempts,
+        "promoted": outcome.promoted,
+        "rolled_back": outcome.rolled_back,
+        "served": _rounded(outcome.served),
+        "accuracy": [_rounded(value) for value in outcome.accuracy],
+        "correlation": [_rounded(value) for value in outcome.correlation],
+        "accuracy_gain_ci95": [_rounded(outcome.low), _rounded(outcome.high)],
+    }
+
+
+@cache
+def _bank_here() -> Bank:
+    """The bank, read once in every worker process."""
+    return load_bank()
+
+
+def _measure(params: Params, call: str, seed: int) -> dict[str, list[Outcome]]:
+    return measure_call(params, _bank_here(), call, seed)
+
+
+def _share(outcomes: list[Outcome], name: str) -> float:
+    return float(masks(outcomes)[name].mean()) if outcomes else float("nan")
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = np.array([value for value in values if np.isfinite(value)])
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _relative(pairs: Sequence[tuple[float, float]]) -> float:
+    """Mean personal correlation less the mean generic one, as a share of that."""
+    table: F64 = np.array([pair for pair in pairs if np.isfinite(pair).all()]).reshape(-1, 2)
+    return float(table[:, 1].mean() / table[:, 0].mean() - 1) if len(table) else float("nan")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(value, 4)
+
+
+def format_personal_simulation(result: dict[str, Any]) -> str:
+    """A table for people: every scenario, value and interval, what must be and whether it is."""
+    lines = []
+    for name, scenario in result["scenarios"].items():
+        lines.append(f"{name}: {scenario['members']['n']} members, {scenario['following']['n']} follow the group")
+        for key in FIGURES:
+            cells = [f"{group} {_cell(scenario[group][key])}" for group in ("members", "following", "resting")]
+            verdict = scenario["members"][key].get("reached")
+            told = "" if verdict is None else f"  must be {scenario['members'][key]['must']}: "
+            told += {True: "reached", False: "NOT reached", None: ""}[verdict]
+            lines.append(f"  {key:22}" + "  ".join(f"{cell:36}" for cell in cells).rstrip() + told)
+        lines.append("  rejected for: " + (", ".join(f"{k} {n}" for k, n in scenario["reasons"].items()) or "nothing"))
+    return "\n".join([*lines, f"{result['seeds']} calls of {result['call_s']} s of each sort"])
+
+
+def _cell(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return "-"
+    low, high = figure["ci95"]
+    return f"{figure['value']:+.3f}" + ("" if low is None else f" ({low:+.3f} to {high:+.3f})")
