@@ -37,7 +37,7 @@ class Personalisation:
     Args:
         folder: Where people's folders lie.
         kit: See `Kit`.
-        count: Is told `promoted`, `rejected` and `rolled_back`.
+        count: Is told `promoted`, `rejected`, `failed` and `rolled_back`.
         busy: Why nothing may be trained now, or None.
         command: The training process.
 
@@ -156,7 +156,7 @@ class Personalisation:
         """A training is over."""
         session, person = self._training.pop(outcome.participant)
         self._outcome.set()
-        self.count("rejected" if outcome.version is None else "promoted")
+        self.count(outcome.kind)
         if outcome.version is not None:
             for where, who in self.bearers(session, person):
                 where.serve(who, outcome.head, outcome.version)

@@ -88,6 +88,13 @@ class Outcome:
     version: Version | None = None
     head: Any = None
 
+    @property
+    def kind(self) -> str:
+        """`promoted`; `rejected`, by the gate; `failed`, since the training broke or what came of it cannot be kept."""
+        if self.version is not None:
+            return "promoted"
+        return "failed" if self.result is None else "rejected"
+
     def event(self, time_s: float) -> Event:
         """`head_promoted` or `head_rejected`."""
         verdict = {} if self.result is None else dict(self.result.verdict)

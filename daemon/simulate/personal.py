@@ -130,10 +130,16 @@ class Outcome:
 
 
 def measure_call(
-    params: Params, bank: Bank, call: str, seed: int, *, seconds: int = SECONDS, settings: PersonalSettings | None = None
+    params: Params,
+    bank: Bank,
+    call: str,
+    seed: int,
+    *,
+    seconds: int = SECONDS,
+    settings: PersonalSettings = PersonalSettings(),  # noqa: B008 (frozen)
 ) -> dict[str, list[Outcome]]:
     """Every member of this seed's call of a name of `CALLS`, by the scenarios that are played in it."""
-    shop = workshop(settings or PersonalSettings())
+    shop = workshop(settings)
     played = {name: scenario for name, scenario in SCENARIOS.items() if scenario.call == call}
     world, heard = _call(params, bank, seed, next(iter(played.values())), seconds)
     noise = {name: np.random.default_rng([seed, _LABEL_STREAM]) for name in played}

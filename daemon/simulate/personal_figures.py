@@ -51,7 +51,7 @@ MUST: Final = {
 
 
 def simulate_personal(
-    params_file: Path | None, n_seeds: int, jobs: int, progress: Callable[[int, int], None]
+    params_file: Path | None, n_seeds: int, jobs: int, progress: Callable[[int, int], None], *, seconds: int = SECONDS
 ) -> dict[str, Any]:
     """The figures of seeds 0 to n - 1: `scenarios`, every one of its `members`, `parameters`, `seeds`.
 
@@ -64,11 +64,11 @@ def simulate_personal(
     """
     params = load_params(params_file)
     load_bank()
-    works = [partial(_measure, params, call, seed) for call in CALLS for seed in range(n_seeds)]
+    works = [partial(_measure, params, call, seed, seconds) for call in CALLS for seed in range(n_seeds)]
     calls = in_workers(works, jobs, lambda n: progress(n, len(works)))
     return figures_of(calls) | {
         "parameters": params.model_dump(mode="json"),
-        "call_s": SECONDS,
+        "call_s": seconds,
         "block_s": BLOCK_S,
         "seeds": n_seeds,
     }
@@ -153,8 +153,8 @@ def _bank_here() -> Bank:
     return load_bank()
 
 
-def _measure(params: Params, call: str, seed: int) -> dict[str, list[Outcome]]:
-    return measure_call(params, _bank_here(), call, seed)
+def _measure(params: Params, call: str, seed: int, seconds: int) -> dict[str, list[Outcome]]:
+    return measure_call(params, _bank_here(), call, seed, seconds=seconds)
 
 
 def _share(outcomes: list[Outcome], name: str) -> float:

@@ -176,8 +176,10 @@ def train_and_judge(
     else:
         personal.fit(learnt, job.seed)
         said = personal.predict_proba(later)
-    # Whether a face differs between expressions is asked of expressions, not of what lies between two of them.
-    clear = learnt.take(learnt.human | unmixed(learnt.time_s, learnt.label))
+    # Whether a face differs between expressions is asked of expressions, not of what lies between two of them, unless
+    # these change so fast that little else is left.
+    apart = learnt.human | unmixed(learnt.time_s, learnt.label)
+    clear = learnt.take(apart) if 2 * apart.sum() >= len(learnt) else learnt
     verdict = judge(
         Judged(later.time_s, said, generic.predict_proba(later), later.target, classes, block, later.human),
         n_trained=len(learnt),

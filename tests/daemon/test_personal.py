@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from builders import p
 
 from daemon.corrections import Correction
@@ -242,8 +243,22 @@ def test_a_head_that_is_no_better_is_rejected(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_training_that_breaks_is_counted_as_failed(tmp_path: Path) -> None:
+    """It is told as a rejection with its reason, and the alert about failing trainings has something to count."""
+    stage = Stage(tmp_path)
+    (tmp_path / "stand_in.py").write_text("import sys; sys.exit(3)")
+
+    async def main() -> None:
+        async with stage.owner() as owner, stage.session(owner) as session:
+            await stage.until(session, "head_rejected")
+        assert stage.told[0].data["reasons"] == ["the training broke (exit code 3)"]
+        assert (stage.counted, stage.heads) == (["failed"], {})
+
+    run(main())
+
+
 def test_a_stable_person_is_read_by_the_head_of_the_last_session(tmp_path: Path) -> None:
-    """As soon as a face is seen; where the file is not what it was, the generic head reads."""
+    """As soon as a face is seen; where the file is not what it was, one line says so and the generic head reads."""
     stage = Stage(tmp_path)
 
     async def main() -> None:
@@ -257,9 +272,16 @@ def test_a_stable_person_is_read_by_the_head_of_the_last_session(tmp_path: Path)
             stage.heads.clear()
             [version] = stage.store().versions()
             stage.store().path(version).write_bytes(b"something else")
-            async with stage.session(owner) as session:
-                await stage.second(session, 2000)
-                assert stage.heads == {}
+            with structlog.testing.capture_logs() as lines:
+                async with stage.session(owner) as session:
+                    for second in range(2000, 2003):
+                        await stage.second(session, second)
+                    assert stage.heads == {}
+                    [reading] = stage.seconds[-1].readings
+                    assert reading.arms.heads == Heads()
+            [line] = [line for line in lines if line["log_level"] == "warning"]
+            assert "personal-1 is not used, the generic head serves" in line["detail"]
+            assert str(tmp_path) not in line["detail"]
 
     run(main())
 
