@@ -15,6 +15,7 @@ from daemon.simulate.checks import at_least, at_most
 from daemon.simulate.params import Params, load_params
 from daemon.simulate.personal import BLOCK_S, CALLS, SECONDS, Outcome, masks, measure_call
 from daemon.simulate.workers import in_workers
+from models.personal.comparison import drawn_blocks
 from pipeline.emotions import F64
 
 SCHEMA: Final = "attuned/simulate-personal/1"
@@ -22,25 +23,45 @@ N_RESAMPLES: Final = 2000
 _SEED: Final = 21
 _WRONG: Final = ("label_noise", "heterogeneous", "one_emotion")
 
-Figure = Callable[[list[Outcome]], float]
+Parts = Callable[[Outcome], tuple[float, float]]
+"""What a member adds to both sides of a ratio."""
 
-FIGURES: Final[dict[str, Figure]] = {
-    "better": lambda o: _share(o, "better"),
-    "better_accuracy": lambda o: _share(o, "better_accuracy"),
-    "surely_better": lambda o: _share(o, "surely_better"),
-    "worse": lambda o: _share(o, "worse"),
-    "promoted": lambda o: _share(o, "promoted"),
-    "correlation_generic": lambda o: _mean([x.correlation[0] for x in o]),
-    "correlation_personal": lambda o: _mean([x.correlation[1] for x in o]),
-    "correlation_gain": lambda o: _relative([x.correlation for x in o]),
-    "accuracy_generic": lambda o: _mean([x.accuracy[0] for x in o]),
-    "accuracy_personal": lambda o: _mean([x.accuracy[1] for x in o]),
-    "accuracy_gain": lambda o: _mean([x.accuracy[1] - x.accuracy[0] for x in o]),
-    "labels_right": lambda o: _mean([x.labels_right for x in o if x.labels_right is not None]),
-    "served": lambda o: _mean([x.served for x in o]),
-    "rolled_back": lambda o: _mean([float(x.rolled_back) for x in o]),
+
+def _is(name: str) -> Parts:
+    """A share of the members."""
+    return lambda o: (float(masks([o])[name][0]), 1.0)
+
+
+def _mean(of: Callable[[Outcome], float | None]) -> Parts:
+    """A mean over the members of whom it is known."""
+
+    def parts(o: Outcome) -> tuple[float, float]:
+        value = of(o)
+        return (0.0, 0.0) if value is None or not np.isfinite(value) else (value, 1.0)
+
+    return parts
+
+
+FIGURES: Final[dict[str, Parts]] = {
+    "better": _is("better"),
+    "better_accuracy": _is("better_accuracy"),
+    "surely_better": _is("surely_better"),
+    "worse": _is("worse"),
+    "promoted": _is("promoted"),
+    "correlation_generic": _mean(lambda o: o.correlation[0]),
+    "correlation_personal": _mean(lambda o: o.correlation[1]),
+    # Mean personal correlation less the mean generic one, as a share of that.
+    "correlation_gain": lambda o: (
+        (o.correlation[1] - o.correlation[0], o.correlation[0]) if np.isfinite(o.correlation[0]) else (0.0, 0.0)
+    ),
+    "accuracy_generic": _mean(lambda o: o.accuracy[0]),
+    "accuracy_personal": _mean(lambda o: o.accuracy[1]),
+    "accuracy_gain": _mean(lambda o: o.accuracy[1] - o.accuracy[0]),
+    "labels_right": _mean(lambda o: o.labels_right),
+    "served": _mean(lambda o: o.served),
+    "rolled_back": _mean(lambda o: float(o.rolled_back)),
 }
-"""Of all members: shares (`masks`), means, and the gain in correlation as a share of the generic one."""
+"""Ratios of sums over members: shares (`masks`), means, and the gain in correlation."""
 
 MUST: Final = {
     ("homogeneous", "better"): at_least(0.8),
@@ -91,6 +112,7 @@ def figures_of(measured: Sequence[dict[str, list[Outcome]]]) -> dict[str, Any]:
     for name in dict.fromkeys(name for call in measured for name in call):
         calls = [call[name] for call in measured if name in call]
         scenarios[name] = {
+            "calls": len(calls),
             "members": _figures(name, calls),
             "following": _figures(None, [[o for o in call if o.engaged] for call in calls]),
             "resting": _figures(None, [[o for o in call if o.resting] for call in calls]),
@@ -102,21 +124,25 @@ def figures_of(measured: Sequence[dict[str, list[Outcome]]]) -> dict[str, Any]:
 
 def _figures(name: str | None, calls: Sequence[list[Outcome]]) -> dict[str, Any]:
     """Value and interval of each, resampled over the calls."""
-    drawn = np.random.default_rng(_SEED).integers(0, len(calls), size=(N_RESAMPLES, len(calls)))
-    whole = [outcome for call in calls for outcome in call]
-    told: dict[str, Any] = {"n": len(whole)}
-    for key, figure in FIGURES.items():
-        value = figure(whole)
-        resampled = np.array([figure([o for k in rows for o in calls[k]]) for rows in drawn])
+    drawn = drawn_blocks(len(calls), n_resamples=N_RESAMPLES, seed=_SEED)
+    told: dict[str, Any] = {"n": sum(map(len, calls))}
+    for key, parts in FIGURES.items():
+        sums = np.array([np.sum([parts(o) for o in call] or [(0.0, 0.0)], axis=0) for call in calls])
+        value = float(_ratio(sums.sum(axis=0)))
+        resampled = _ratio(drawn @ sums)
         known = resampled[np.isfinite(resampled)]
-        must, verdict = MUST.get((name or "", key), (None, None))
         low, high = np.percentile(known, [2.5, 97.5]).tolist() if len(known) else (float("nan"), float("nan"))
-        told[key] = {
-            "value": _rounded(value),
-            "ci95": [_rounded(low), _rounded(high)],
-            **({} if verdict is None else {"must": must, "reached": bool(verdict(value, low, high))}),
-        }
+        told[key] = {"value": _rounded(value), "ci95": [_rounded(low), _rounded(high)]}
+        if name is not None and (name, key) in MUST:
+            must, verdict = MUST[name, key]
+            told[key] |= {"must": must, "reached": bool(verdict(value, low, high))}
     return told
+
+
+def _ratio(sums: F64) -> F64:
+    """First over second of (..., 2), nan where that is 0; rounded, for sums round."""
+    part, whole = sums[..., 0], sums[..., 1]
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole != 0).round(9)
 
 
 def _reasons(calls: Sequence[list[Outcome]]) -> dict[str, int]:
@@ -155,21 +181,6 @@ def _bank_here() -> Bank:
 
 def _measure(params: Params, call: str, seed: int, seconds: int) -> dict[str, list[Outcome]]:
     return measure_call(params, _bank_here(), call, seed, seconds=seconds)
-
-
-def _share(outcomes: list[Outcome], name: str) -> float:
-    return float(masks(outcomes)[name].mean()) if outcomes else float("nan")
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = np.array([value for value in values if np.isfinite(value)])
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _relative(pairs: Sequence[tuple[float, float]]) -> float:
-    """Mean personal correlation less the mean generic one, as a share of that."""
-    table: F64 = np.array([pair for pair in pairs if np.isfinite(pair).all()]).reshape(-1, 2)
-    return float(table[:, 1].mean() / table[:, 0].mean() - 1) if len(table) else float("nan")
 
 
 def _rounded(value: float | None) -> float | None:

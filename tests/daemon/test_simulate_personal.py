@@ -39,6 +39,7 @@ from models.personal.serving import served
 from models.personal.trigger import TriggerSettings
 from pipeline.emotions import EMOTIONS
 
+SEED = 2
 RNG = np.random.default_rng(0)
 QUICK = PersonalSettings(
     trigger=TriggerSettings(n_samples=40, n_classes=2, n_of_class=5, n_new=20, n_blocks=20),
@@ -54,10 +55,10 @@ def bank() -> Bank:
 
 @cache
 def params() -> Params:
-    """Four minutes of five members."""
+    """Five minutes of seven members."""
     values = load_params().model_dump()
-    values["call"]["seconds"] = 240
-    values["members"]["number"] = (5, 5)
+    values["call"]["seconds"] = 300
+    values["members"]["number"] = (7, 7)
     return Params.model_validate(values)
 
 
@@ -65,13 +66,14 @@ def params() -> Params:
 def call() -> tuple[World, Heard]:
     """A homogeneous call, and what the engine says of it."""
     plan = Plan(types=("homogeneous",), resting="sadness", everybody_stays=True)
-    world = make_world(params(), bank(), 4, plan)
+    world = make_world(params(), bank(), SEED, plan)
     return world, hear(world, ALL)
 
 
-def material(member: int = 0) -> Material:
-    """Of one member."""
-    return material_of(*call(), member, bank(), params())
+@cache
+def material() -> Material:
+    """Of the first member, whose face looks sad at rest."""
+    return material_of(*call(), 0, bank(), params())
 
 
 def test_the_engine_says_what_it_always_says() -> None:
@@ -83,7 +85,7 @@ def test_the_engine_says_what_it_always_says() -> None:
     label = np.full(world.felt.shape, NOBODY)
     for member, of_one in enumerate(heard.labels):
         for told in of_one:
-            assert told.at >= told.second + 3
+            assert told.second <= told.at
             label[member, told.second] = told.target.argmax()
     assert (label == said.label).all()
     assert (label != NOBODY).sum() > 100
@@ -135,12 +137,16 @@ def test_heads_come_of_labels_and_read_from_the_next_second_on(tmp_path: Path) -
 
 
 def test_a_head_is_taken_back_when_labels_turn_against_it(tmp_path: Path) -> None:
-    """Good labels until a head is promoted, then the opposite of what it says: the generic heads read again."""
+    """Good labels until a head is promoted, then what the generic heads say, whatever it is: these read again."""
     own = material()
-    shop = workshop(replace(QUICK, monitor=MonitorSettings(block_s=2.0, patience=5.0)))
+    shop = workshop(replace(QUICK, monitor=MonitorSettings(block_s=2.0, limit=0.2, patience=2.0)))
     good = true(own, RNG)
     first = next(s for s, verdict in learn(own, good, shop, tmp_path / "a").verdicts if verdict.passed)
-    turned = tuple(replace(told, target=np.roll(told.target, 1)) if told.second > first else told for told in good)
+    turned = tuple(
+        replace(told, target=own.generic[told.second]) if told.second > first else told
+        for told in good
+        if np.isfinite(own.generic[told.second]).all()
+    )
     course = learn(own, turned, shop, tmp_path / "b")
     assert course.rolled_back
     after = course.rolled_back[0] + 1
@@ -161,11 +167,11 @@ def test_the_later_half_is_judged_on_the_truth(tmp_path: Path) -> None:
     )
     assert (nothing.attempts, nothing.served, nothing.labels_right) == (0, 0.0, None)
     shown = own.generic.copy()
-    shown[120:] = np.eye(7)[np.maximum(own.felt[120:], 0)]
+    shown[150:] = np.eye(7)[np.maximum(own.felt[150:], 0)]
     perfect = outcome(own, own.labels, replace(course, shown=shown), 0)
     assert perfect.accuracy == (nothing.accuracy[0], 1.0)
     assert perfect.correlation[1] == pytest.approx(1)
-    late = (np.arange(240) >= 120) & (own.felt != NOBODY) & np.isfinite(own.generic).all(axis=1)
+    late = (np.arange(300) >= 150) & (own.felt != NOBODY) & np.isfinite(own.generic).all(axis=1)
     assert perfect.n == late.sum()
     right = [own.felt[told.second] == told.target.argmax() for told in own.labels]
     assert perfect.labels_right == pytest.approx(np.mean(right))
@@ -212,7 +218,7 @@ def test_worse_is_surely_worse_by_a_point() -> None:
 
 
 def test_figures_are_sums_over_members_with_intervals_over_calls() -> None:
-    """Four members of two calls: three better, mean correlation 0.5 to 0.575, so 15 % more; following are told apart."""
+    """Four members of two calls: three better, mean correlation 0.5 to 0.575, 15 % more; who follow are told apart."""
     worse = replace(BASE, engaged=False, correlation=(0.5, 0.5), accuracy=(0.5, 0.4), high=-0.05, promoted=0)
     result = figures_of([{"homogeneous": [BASE, BASE]}, {"homogeneous": [BASE, worse], "label_noise": [worse]}])
     told = result["scenarios"]["homogeneous"]
