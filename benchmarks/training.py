@@ -78,7 +78,7 @@ def one_run(folder: Path, *, training: bool, samples: int) -> dict[str, Any]:
     load, page, over = os.getloadavg()[0], "", threading.Event()
     trained: list[float] = []
     with (folder / "attuned.log").open("w") as log:
-        attuned = subprocess.Popen(
+        attuned = subprocess.Popen(  # noqa: S603 (ours)
             [sys.executable, "-m", "daemon", "join", str(folder / "call.mp4"), "--purpose", "demo"],
             env=kept | own,
             stdout=log,
@@ -118,7 +118,7 @@ def train_until(folder: Path, n: int, over: threading.Event, trained: list[float
     command = [sys.executable, "-m", "daemon.training_process", str(folder), "--memory-mb", "1024", "--cpu-s", "120"]
     while not over.is_set():
         began = time.monotonic()
-        process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 (ours)
         while process.poll() is None and not over.wait(0.05):
             pass
         if process.poll() is None:

@@ -42,6 +42,7 @@ from models.faces import MediaPipeFaceSpotter
 from models.personal.buffer import Buffer, Label
 from models.personal.people import People
 from models.personal.samples import Origin
+from models.personal.trigger import Tally as Counted
 from models.personal.trigger import TriggerSettings, why_not_yet
 from pipeline.emotions import EMOTIONS
 from pipeline.identity import Seat
@@ -392,17 +393,16 @@ def result_of(settings: Settings, participant: str, tally: Tally, epoch_s: Calla
     folder = People(state_folder(settings) / "personal").find(participant)
     wanted = {int(epoch_s(second)) for second in tally.labelled}
     kept: Counter[str] = Counter()
-    samples: Mapping[str, int] = dict.fromkeys(EMOTIONS, 0)
-    n_new = n_blocks = 0
+    whole = human = Counted(dict.fromkeys(EMOTIONS, 0), 0, 0)
     if folder is not None:
         section = settings.personal
         with Buffer(
             folder, basis=basis_of(settings), max_samples=section.max_samples, keep_days=section.keep_days
         ) as buffer:
             rows, counts = buffer.samples(), buffer.counts(section.gate.block_s)
-        samples, n_new, n_blocks = counts.of_class, counts.n_new, counts.n_blocks
+        whole, human = counts, counts.human
         mine = (rows.origin == Origin.CALIBRATION) & np.isin(rows.time_s.astype(np.int64), list(wanted))
         kept.update(EMOTIONS[label] for label in rows.label[mine])
     trigger = TriggerSettings(**settings.personal.trigger.model_dump())
-    missing = why_not_yet(samples, n_new=n_new, n_blocks=n_blocks, settings=trigger)
-    return Result({name: kept[name] for name in EMOTIONS}, len(wanted) - kept.total(), samples, missing)
+    missing = why_not_yet(whole, human, trigger)
+    return Result({name: kept[name] for name in EMOTIONS}, len(wanted) - kept.total(), whole.of_class, missing)

@@ -57,7 +57,8 @@ def simulate(
         int | None, typer.Option(min=1, max=256, help="Processes that simulate; default: as many as there are cores.")
     ] = None,
     personal: Annotated[
-        bool, typer.Option("--personal", help="What personal heads are worth, instead: with good labels and wrong ones.")
+        bool,
+        typer.Option("--personal", help="What personal heads are worth, instead: with good labels and wrong ones."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +69,9 @@ def simulate(
     from daemon.simulate.command import format_simulation, run_simulation
     from daemon.simulate.personal_figures import format_personal_simulation, run_personal_simulation
 
-    run, table = (run_personal_simulation, format_personal_simulation) if personal else (run_simulation, format_simulation)
+    run, table = (
+        (run_personal_simulation, format_personal_simulation) if personal else (run_simulation, format_simulation)
+    )
     result = run(params, n_seeds=seeds, jobs=jobs or os.cpu_count() or 1)
     print(json.dumps(result, indent=1) if as_json else table(result))
 

@@ -233,7 +233,7 @@ def keep_labels(
         except OSError as error:
             raise FailedError(str(error)) from error
         trigger = TriggerSettings(**settings.personal.trigger.model_dump())
-        missing = why_not_yet(counts.of_class, n_new=counts.n_new, n_blocks=counts.n_blocks, settings=trigger)
+        missing = why_not_yet(counts, counts.human, trigger)
         done.append(Read(participant, {name: kept[name] for name in EMOTIONS if kept[name]}, without, missing))
     return done
 

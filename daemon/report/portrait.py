@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from config.settings import Settings
@@ -114,7 +115,7 @@ def portrait_of(settings: Settings, participant: str) -> Portrait:
             GENERIC if version is None else version.name,
             versions,
             attempts,
-            why_not_yet(counts.of_class, n_new=counts.n_new, n_blocks=counts.n_blocks, settings=trigger),
+            why_not_yet(counts, counts.human, trigger),
             found,
             None if found is not None else why_not,
             curves_of(samples, generic, gate=gate),
@@ -152,12 +153,12 @@ def _served(
 
 
 class _Watched:
-    """A learner whose last answers are kept: what the gate judged is what is drawn."""
+    """A learner whose answers are kept, in the order of time: what the gate judged is what is drawn."""
 
     def __init__(self, name: str, generic: Arms) -> None:
         self._learner = make_learner(name, generic)
-        self.read: Samples | None = None
-        self.said: F64 | None = None
+        self.time_s: list[F64] = []
+        self.said: list[F64] = []
 
     def fit(self, samples: Samples, seed: int) -> object:
         """As the learner."""
@@ -165,8 +166,9 @@ class _Watched:
 
     def predict_proba(self, samples: Samples) -> F64:
         """As the learner, and it is kept."""
-        self.read, self.said = samples, self._learner.predict_proba(samples)
-        return self.said
+        self.time_s.append(samples.time_s)
+        self.said.append(self._learner.predict_proba(samples))
+        return self.said[-1]
 
     def save(self, path: Path) -> None:
         """As the learner."""
@@ -187,9 +189,9 @@ def _tried(samples: Samples, job: Job, generic: Arms) -> tuple[BeforeAfter | Non
         )
     except (ValueError, ModelError) as error:
         return None, str(error)
-    if watched.said is None or watched.read is None:
+    if not watched.said:
         return None, "; ".join(verdict.reasons)
-    later = watched.read
-    said = generic.predict_proba(later)
+    later = samples.take(np.isin(samples.time_s, np.concatenate(watched.time_s)))
+    said = generic.predict_proba(later), np.concatenate(watched.said)
     name = f"{job.learner}, tried for this report"
-    return BeforeAfter(name, False, later.time_s, later.target, said, watched.said, verdict), None
+    return BeforeAfter(name, False, later.time_s, later.target, *said, verdict), None

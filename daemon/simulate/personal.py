@@ -165,9 +165,7 @@ def _call(params: Params, bank: Bank, seed: int, scenario: Scenario, seconds: in
 def outcome(material: Material, labels: tuple[Told, ...], course: Course, seed: int) -> Outcome:
     """The figures of one member."""
     second = np.arange(material.n_seconds)
-    judged = (
-        (second >= material.n_seconds // 2) & (material.felt != NOBODY) & np.isfinite(material.generic).all(axis=1)
-    )
+    judged = (second >= material.n_seconds // 2) & (material.felt != NOBODY) & np.isfinite(material.generic).all(axis=1)
     truth = material.felt[judged].astype(np.int64)
     generic, personal = material.generic[judged], course.shown[judged]
     right = [p.argmax(axis=1) == truth for p in (generic, personal)]

@@ -149,7 +149,9 @@ def _reasons(calls: Sequence[list[Outcome]]) -> dict[str, int]:
     """Why attempts were rejected, by the first words, the most frequent first."""
     kinds: dict[str, int] = {}
     for reason in (reason for call in calls for outcome in call for reason in outcome.reasons):
-        kind = next((k for k in ("log-loss", "correlation", "calibration", "it changes", "this face") if k in reason), "too few")
+        kind = next(
+            (k for k in ("log-loss", "correlation", "calibration", "it changes", "this face") if k in reason), "too few"
+        )
         kinds[kind] = kinds.get(kind, 0) + 1
     return dict(sorted(kinds.items(), key=lambda item: -item[1]))
 

@@ -191,9 +191,7 @@ def train_and_judge(
     return verdict, float(learnt.time_s[-1])
 
 
-def _rolling(
-    samples: Samples, later: Samples, gate: GateSettings, *, personal: Learns, seed: int
-) -> tuple[F64, Bool]:
+def _rolling(samples: Samples, later: Samples, gate: GateSettings, *, personal: Learns, seed: int) -> tuple[F64, Bool]:
     """(m, 7) of heads that learnt from what was before each of the m later samples, and which of these know its class."""
     block = stretches(later.time_s, later.label)
     part = block * min(gate.human_origins, block[-1] + 1) // (block[-1] + 1)

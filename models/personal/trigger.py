@@ -76,9 +76,7 @@ def why_not_yet(whole: Tally, human: Tally, settings: TriggerSettings = DEFAULT_
     )
 
 
-def _missing(
-    tally: Tally, *, n_samples: int, n_classes: int, n_of_class: int, n_blocks: int, n_new: int
-) -> str | None:
+def _missing(tally: Tally, *, n_samples: int, n_classes: int, n_of_class: int, n_blocks: int, n_new: int) -> str | None:
     if tally.n < n_samples:
         return f"{tally.n} of {n_samples} samples"
     enough = [name for name, count in tally.of_class.items() if count >= n_of_class]

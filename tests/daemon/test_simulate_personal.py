@@ -117,7 +117,9 @@ def test_labels_are_told_truly_and_wrongly() -> None:
     assert as_told(own, RNG) is own.labels
     assert all(told.target[own.felt[told.second]] == 1 for told in true(own, RNG))
     turned = [noisy(own, np.random.default_rng(seed)) for seed in range(10)]
-    wrong = [a.target.argmax() != b.target.argmax() for labels in turned for a, b in zip(labels, own.labels, strict=True)]
+    wrong = [
+        a.target.argmax() != b.target.argmax() for labels in turned for a, b in zip(labels, own.labels, strict=True)
+    ]
     assert np.mean(wrong) == pytest.approx(NOISE, abs=0.05)
     assert all(told.target.sum() == pytest.approx(1) for told in turned[0])
 

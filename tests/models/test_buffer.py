@@ -478,7 +478,14 @@ def test_when_a_training_is_due(of_class: dict[str, int], n_new: int, n_blocks: 
 
 @pytest.mark.parametrize(
     ("n", "n_new", "n_blocks", "is_due"),
-    [(30, 4, 12, True), (29, 4, 12, False), (30, 3, 12, False), (30, 4, 11, False), (90, 8, 12, False), (90, 9, 12, True)],
+    [
+        (30, 4, 12, True),
+        (29, 4, 12, False),
+        (30, 3, 12, False),
+        (30, 4, 11, False),
+        (90, 8, 12, False),
+        (90, 9, 12, True),
+    ],
 )
 def test_what_people_say_needs_fewer(n: int, n_new: int, n_blocks: int, is_due: bool) -> None:  # noqa: FBT001 (a case)
     """Thirty of people's labels in twelve stretches are enough, whatever the group has said."""

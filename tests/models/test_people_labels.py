@@ -53,7 +53,7 @@ class Offset:
         self.offset = np.zeros(7)
         self.seen: list[tuple[int, float]] = []
 
-    def fit(self, samples: Samples, seed: int) -> Self:  # noqa: ARG002 (nothing is drawn)
+    def fit(self, samples: Samples, seed: int) -> Self:
         """Learns."""
         self.seen.append((len(samples), float(samples.time_s[-1])))
         log = np.log(samples.target.clip(1e-3)) - np.log(softmax(samples.pixel.astype(float)))
