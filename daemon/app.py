@@ -464,7 +464,7 @@ class Node:
                 minimum=settings.group.minimum,
             )
             if self._personal is not None:
-                self._reader.personalise(info.id)
+                self._reader.personalise(info.id, crops=settings.personal.keep_crops)
                 entry.personal = await stack.enter_async_context(
                     PersonalSession(
                         self._personal,

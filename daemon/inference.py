@@ -45,7 +45,8 @@ IDLE_S = 30.0
 class _Serving:
     """Personal heads of a session; what is asked for within a second holds from the next one on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, crops: bool) -> None:
+        self.crops = crops
         self.heads: dict[str, ServedHead] = {}
         self.asked: dict[str, ServedHead | None] = {}
         self.second: int | None = None
@@ -103,9 +104,12 @@ class FaceReader:
         for session in [*self._trackers, *self._serving]:
             self.forget(session)
 
-    def personalise(self, session: str) -> None:
-        """Readings of this session come with their evidence, and may be by personal heads, until it is forgotten."""
-        self._serving[session] = _Serving()
+    def personalise(self, session: str, *, crops: bool = False) -> None:
+        """Readings of this session come with their evidence, and may be by personal heads, until it is forgotten.
+
+        crops: Whether the evidence holds the picture as well.
+        """
+        self._serving[session] = _Serving(crops=crops)
 
     def set_head(self, session: str, participant: str, head: "ServedHead | None") -> None:
         """From the next whole second on this head reads the participant; None: the generic ones do.
@@ -143,7 +147,12 @@ class FaceReader:
             if not heads.keys().isdisjoint(reading.participant for reading in readings):
                 [readings] = await self._together(lambda: _personal(readings, heads, *embeddings, meshes))
             readings = [
-                replace(reading, evidence=FaceEvidence(embeddings[0][i], embeddings[1][i], meshes[i]))
+                replace(
+                    reading,
+                    evidence=FaceEvidence(
+                        embeddings[0][i], embeddings[1][i], meshes[i], crops[i] if serving.crops else None
+                    ),
+                )
                 for i, reading in enumerate(readings)
             ]
         return readings, small

@@ -10,7 +10,8 @@ import structlog
 
 from daemon.trainer import DEFAULT_TRAINER, TrainerSettings
 from models.personal.basis import Basis
-from models.personal.buffer import KEEP_DAYS, MAX_SAMPLES, Buffer, Features, Label
+from models.personal.buffer import CROP_DAYS, KEEP_DAYS, MAX_SAMPLES, Buffer, Features, Label
+from models.personal.crops import CROPS_KEY, Cipher
 from models.personal.monitor import DEFAULT_MONITOR, Harm, MonitorSettings
 from models.personal.people import HEADS, People
 from models.personal.samples import Samples
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 class PersonalSettings:
     """Constants: what is learnt, what is kept, and when one tries.
 
+    keep_crops, crop_days: whether pictures are kept beside the samples, encrypted, and how long.
     waits: whether a second ends only when all that it set off is done, trainings included. For recordings: what comes
     out must not depend on how fast the machine trains.
     """
@@ -34,6 +36,8 @@ class PersonalSettings:
     learner: str = "head"
     max_samples: int = MAX_SAMPLES
     keep_days: float = KEEP_DAYS
+    keep_crops: bool = False
+    crop_days: float = CROP_DAYS
     trigger: TriggerSettings = DEFAULT_TRIGGER
     monitor: MonitorSettings = DEFAULT_MONITOR
     trainer: TrainerSettings = DEFAULT_TRAINER
@@ -112,7 +116,7 @@ class Files:
         for second, best, label in rows:
             face = best.evidence
             interpretable = interpretable_features(face.mesh[None])[0]
-            features = Features(face.pixel, face.landmark, interpretable, best.quality)
+            features = Features(face.pixel, face.landmark, interpretable, best.quality, face.crop)
             buffer.add(self._time_of(second), features, label)
         counts = buffer.counts(self._settings.trainer.gate.block_s)
         if why_not_yet(counts, counts.human, self._settings.trigger) is not None:
@@ -169,11 +173,24 @@ class Files:
                     basis=self._kit.basis,
                     max_samples=self._settings.max_samples,
                     keep_days=self._settings.keep_days,
+                    cipher=self._cipher(),
+                    erase_crops=not self._settings.keep_crops,
+                    crop_days=self._settings.crop_days,
                 )
             )
             for notice in self._buffer.notices:
                 log.warning("personal samples", detail=notice)
         return self._buffer
+
+    def _cipher(self) -> Cipher | None:
+        """What encrypts pictures, where they are kept; the key lies outside the participants' folders.
+
+        Raises:
+            ModelError: The package for it is missing, or the key is damaged.
+        """
+        if not self._settings.keep_crops:
+            return None
+        return Cipher.of(self._people.root / CROPS_KEY, self._participant)
 
     def _store(self, folder: Path) -> Store:
         return Store(folder / HEADS, basis=self._kit.basis.key)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import structlog
 
 from config.sections import PersonalSection
 from config.settings import Settings
@@ -26,8 +25,6 @@ from models.personal.samples import Origin
 from models.personal.serving import served
 from models.personal.trigger import TriggerSettings
 from pipeline.emotions import N_EMOTIONS
-
-log = structlog.get_logger()
 
 
 def kit_of(models: ExpressionModels, names: tuple[str, str]) -> Kit:
@@ -57,6 +54,8 @@ def personal_settings(section: PersonalSection, *, waits: bool = False) -> Perso
         learner=section.learner,
         max_samples=section.max_samples,
         keep_days=section.keep_days,
+        keep_crops=section.keep_crops,
+        crop_days=section.crop_days,
         trigger=TriggerSettings(**section.trigger.model_dump()),
         monitor=MonitorSettings(**section.monitor.model_dump()),
         trainer=TrainerSettings(
@@ -79,8 +78,6 @@ def make_personal(
         ModelError: See `kit_of`.
     """
     section = settings.personal
-    if section.keep_crops:
-        log.warning("personal.keep_crops: pictures of faces in calls are not kept by this version; samples are")
 
     def busy() -> str | None:
         return why_busy(

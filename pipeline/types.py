@@ -124,11 +124,15 @@ GENERIC_HEADS = Heads()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceEvidence:
-    """What personalisation keeps of a face: (d,) embeddings of both arms and the (468, 3) mesh in pixels; no picture."""
+    """What personalisation keeps of a face: (d,) embeddings of both arms and the (468, 3) mesh in pixels.
+
+    crop: the picture that the pixel model read, only where pictures are wanted (`personal.keep_crops`).
+    """
 
     pixel: F32
     landmark: F32
     mesh: F32
+    crop: U8 | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

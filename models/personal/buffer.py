@@ -116,7 +116,8 @@ class Buffer:
         basis: The models whose embeddings are kept.
         max_samples: The bound.
         keep_days: Older samples are erased when the buffer is opened.
-        cipher: Encrypts crops; None: no picture is kept.
+        cipher: Encrypts crops; None: no picture is added.
+        erase_crops: Whether those that are there are erased: pictures are no longer wanted.
         crop_days: How long crops are kept.
         clock: Seconds since the epoch, for what expires.
 
@@ -137,6 +138,7 @@ class Buffer:
         max_samples: int = MAX_SAMPLES,
         keep_days: float = KEEP_DAYS,
         cipher: Cipher | None = None,
+        erase_crops: bool = False,
         crop_days: float = CROP_DAYS,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -145,6 +147,7 @@ class Buffer:
         self._max_samples = max_samples
         self._keep_s = keep_days * _DAY_S
         self._cipher = cipher
+        self._erase_crops = erase_crops
         self._crop_s = crop_days * _DAY_S
         self._clock = clock
         self.notices: tuple[str, ...] = ()
@@ -288,9 +291,9 @@ class Buffer:
         return None if kept is None or self._cipher is None else self._cipher.decrypt(kept, second)
 
     def expire(self) -> None:
-        """Erases samples and crops that are too old, and every crop where none is to be kept."""
+        """Erases samples and crops that are too old, and every crop where none is wanted."""
         now = self._clock()
-        crops_until = now - self._crop_s if self._cipher is not None else np.inf
+        crops_until = np.inf if self._erase_crops else now - self._crop_s
         with self._told():
             with self._transaction():
                 gone = self._db.execute("DELETE FROM samples WHERE written_s < ?", (now - self._keep_s,)).rowcount

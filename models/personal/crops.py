@@ -15,6 +15,9 @@ from models.errors import ModelError
 from models.personal.private import private_folder, write_private
 from pipeline.types import U8
 
+CROPS_KEY: Final = "crops.key"
+"""The file of the key, beside the participants' folders."""
+
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _SHAPE: Final = struct.Struct("<3H")

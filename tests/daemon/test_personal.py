@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
@@ -23,6 +24,7 @@ from daemon.session import SessionInfo
 from daemon.trainer import TrainerSettings
 from models.personal.basis import Basis
 from models.personal.buffer import Buffer, Label
+from models.personal.crops import Cipher
 from models.personal.gate import GateSettings
 from models.personal.heads import read_arrays
 from models.personal.monitor import MonitorSettings
@@ -380,6 +382,44 @@ def test_a_sheet_labels_seconds_as_they_come(tmp_path: Path) -> None:
             for second in range(4):
                 await stage.second(session, second)
         assert kept(stage) == {1: ("fear", Origin.SHEET)}
+
+    run(main())
+
+
+def test_pictures_are_kept_only_where_wanted_and_encrypted(tmp_path: Path) -> None:
+    """With `keep_crops` the picture of the best face lies beside its sample; forgetting takes it; switched off it goes."""
+    crop = np.arange(48 * 48, dtype=np.uint8).reshape(48, 48)
+
+    def kept(root: Path) -> list[bytes | None]:
+        [file] = root.glob(f"{ANNA}/samples-*.sqlite")
+        with closing(sqlite3.connect(file)) as db:
+            return [row for (row,) in db.execute("SELECT crop FROM samples ORDER BY second")]
+
+    async def main() -> None:
+        for keeps in (True, False):
+            stage = Stage(tmp_path, settings=replace(SETTINGS, keep_crops=keeps))
+            async with stage.owner() as owner, stage.session(owner) as session:
+                second = 10 + keeps
+                embedding, mesh = np.ones(DIM, np.float32), np.ones((468, 3), np.float32)
+                evidence = FaceEvidence(embedding, embedding, mesh, crop)
+                reading = FaceReading(ANNA, float(second), 0.9, p(neutral=1.0), p(neutral=1.0), None, evidence)
+                session.see([reading])
+                fused = fuse(read_second(ANNA, second, [reading], 1), 0.5)
+                await session.second(CallSecond(second, (fused,), NOBODY, (), (), ()))
+                assert await session.label(ANNA, Correction("anger")) == 1
+            rows = kept(stage.root)
+            if keeps:
+                [row] = rows
+                assert row is not None
+                key = stage.root / "crops.key"
+                assert stat.S_IMODE(key.stat().st_mode) == 0o600
+                assert np.array_equal(Cipher.of(key, ANNA).decrypt(row, second), crop)
+                assert crop.tobytes()[:64] not in b"".join(f.read_bytes() for f in (stage.root / ANNA).glob("samples*"))
+            else:
+                assert rows == [None, None]
+        async with stage.owner() as owner:
+            assert await owner.forget(ANNA)
+        assert not (stage.root / ANNA).exists()
 
     run(main())
 

@@ -337,7 +337,7 @@ def test_labels_that_mean_nothing_are_rejected(tmp_path: Path) -> None:
         assert outcome.version is None
         assert outcome.result is not None
         assert any("differs too little" in reason for reason in outcome.reasons)
-        assert outcome.event(1.0).data["verdict"]["n_blocks"] == 24
+        assert outcome.event(1.0).data["verdict"]["n_blocks"] == 30
         assert short.reasons[0].startswith("samples in 30 blocks")
 
     run(main())

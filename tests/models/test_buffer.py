@@ -440,7 +440,10 @@ def test_no_picture_is_kept_unless_asked_for(tmp_path: Path) -> None:
         assert buffer._db.execute("SELECT crop FROM samples").fetchall() == [(None,)]
     with opened(tmp_path / ANNA, cipher=cipher) as buffer:
         buffer.add(2, Features(MARKER, None, None, 0.5, crop), group())
+    # Who only looks at samples needs no key, and takes nothing away.
     with opened(tmp_path / ANNA) as buffer:
+        assert [row is None for (row,) in buffer._db.execute("SELECT crop FROM samples")] == [True, False]
+    with opened(tmp_path / ANNA, erase_crops=True) as buffer:
         assert buffer._db.execute("SELECT crop FROM samples").fetchall() == [(None,), (None,)]
 
 
