@@ -54,36 +54,42 @@ DEFAULT_TRIGGER = TriggerSettings()
 def why_not_yet(whole: Tally, human: Tally, settings: TriggerSettings = DEFAULT_TRIGGER) -> str | None:
     """What is missing, in a few words; None when a training is due.
 
-    whole: all samples; human: those that people labelled, which may be enough alone.
+    whole: all samples; human: those that people labelled, which may be enough alone. Where most are people's, it is
+    told what is missing of these.
     """
-    missing = _missing(
+    of_people = _missing(
         human,
         n_samples=settings.human_samples,
         n_classes=settings.n_classes,
         n_of_class=settings.human_of_class,
         n_blocks=settings.human_blocks,
         n_new=max(settings.human_new, int(settings.human_new_share * human.n)),
+        blocks="stretches of one expression",
     )
-    if missing is None:
-        return None
-    return _missing(
+    of_all = _missing(
         whole,
         n_samples=settings.n_samples,
         n_classes=settings.n_classes,
         n_of_class=settings.n_of_class,
         n_blocks=settings.n_blocks,
         n_new=max(settings.n_new, int(settings.new_share * whole.n)),
+        blocks="tens of seconds",
     )
+    if of_people is None or of_all is None:
+        return None
+    return of_people if 2 * human.n > whole.n else of_all
 
 
-def _missing(tally: Tally, *, n_samples: int, n_classes: int, n_of_class: int, n_blocks: int, n_new: int) -> str | None:
+def _missing(
+    tally: Tally, *, n_samples: int, n_classes: int, n_of_class: int, n_blocks: int, n_new: int, blocks: str
+) -> str | None:
     if tally.n < n_samples:
         return f"{tally.n} of {n_samples} samples"
     enough = [name for name, count in tally.of_class.items() if count >= n_of_class]
     if len(enough) < n_classes:
         return f"{len(enough)} of {n_classes} expressions with {n_of_class} samples each"
     if tally.n_blocks < n_blocks:
-        return f"samples in {tally.n_blocks} of {n_blocks} tens of seconds"
+        return f"samples in {tally.n_blocks} of {n_blocks} {blocks}"
     if tally.n_new < n_new:
         return f"{tally.n_new} of {n_new} new samples since the last attempt"
     return None

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from daemon.cli import app
 from daemon.errors import FailedError
-from daemon.simulate import command
+from daemon.simulate import command, workers
 from daemon.simulate.bank import Bank, load_bank
 from daemon.simulate.checks import (
     CHECKS,
@@ -395,11 +395,11 @@ def test_a_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             return self
 
         def result(self) -> object:
-            raise command.BrokenProcessPool
+            raise workers.BrokenProcessPool
 
         def shutdown(self, **options: object) -> None:
             pass
 
-    monkeypatch.setattr(command, "ProcessPoolExecutor", Broken)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Broken)
     with pytest.raises(FailedError, match="give fewer --jobs"):
         command.simulate(None, 1, 1, lambda _done, _total: None)

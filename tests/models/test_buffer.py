@@ -480,23 +480,23 @@ def test_when_a_training_is_due(of_class: dict[str, int], n_new: int, n_blocks: 
 
 
 @pytest.mark.parametrize(
-    ("n", "n_new", "n_blocks", "is_due"),
+    ("n", "n_new", "n_blocks", "missing"),
     [
-        (30, 4, 12, True),
-        (29, 4, 12, False),
-        (30, 3, 12, False),
-        (30, 4, 11, False),
-        (90, 8, 12, False),
-        (90, 9, 12, True),
+        (30, 4, 12, None),
+        (29, 4, 12, "29 of 30 samples"),
+        (30, 3, 12, "3 of 4 new samples since the last attempt"),
+        (30, 4, 11, "samples in 11 of 12 stretches of one expression"),
+        (90, 8, 12, "8 of 9 new samples since the last attempt"),
+        (90, 9, 12, None),
     ],
 )
-def test_what_people_say_needs_fewer(n: int, n_new: int, n_blocks: int, is_due: bool) -> None:  # noqa: FBT001 (a case)
+def test_what_people_say_needs_fewer(n: int, n_new: int, n_blocks: int, missing: str | None) -> None:
     """Thirty of people's labels in twelve stretches are enough, whatever the group has said."""
     human = Tally({"anger": 3, "sadness": 3, "neutral": n - 6}, n_new, n_blocks)
-    missing = why_not_yet(human, human)
-    assert (missing is None) is is_due
-    # What is told is what all samples lack, for most have no others.
-    assert missing is None or missing == f"{n} of 240 samples"
+    assert why_not_yet(human, human) == missing
+    # Among many of the group's it is these that are told of.
+    many = Tally({"neutral": 239}, 239, 44)
+    assert why_not_yet(many, human) == (None if missing is None else "239 of 240 samples")
 
 
 def test_people_are_counted_apart(tmp_path: Path) -> None:
