@@ -35,6 +35,12 @@ class Seats:
     images: tuple[U8, ...]
     settled: bool = True
 
+    @property
+    def off(self) -> frozenset[str]:
+        """Who shows no picture of a camera."""
+        shown = {seat.participant for seat in self.seats if seat.has_camera}
+        return frozenset(member for member in self.members if member not in shown)
+
     def tiles(self, readable: frozenset[str]) -> list[Tile]:
         """The tiles of those who may be read."""
         return [

@@ -158,6 +158,7 @@ class Session:
         self._period_s = 1 / call.rate_hz
         self._now_s = source.due_s
         self._shown: tuple[tuple[str, Box], ...] = ()
+        self._off: frozenset[str] = frozenset()
         self._was_live = False
         self._lost = False
 
@@ -271,11 +272,12 @@ class Session:
         if seats.settled:
             self.participants = seats.members
             self._shown = () if self._source.is_room else tuple((s.participant, s.xyxy) for s in seats.seats)
+            self._off = seats.off
         readable = self.consent.readable(seats.seats) if seats.settled else frozenset()
         tiles = seats.tiles(readable)
         uncertain = {seat.participant: "not_identified" for seat in seats.seats if seat.participant not in readable}
         refused = {member: "no_consent" for member in self.participants if not self.consent.allows(member)}
-        self._call.look(moment.time_s, self.participants, self._shown, unread=uncertain | refused)
+        self._call.look(moment.time_s, self.participants, self._shown, uncertain | refused, self._off)
         readings, too_small = await self._reader.read(self.info.id, moment.time_s, tiles)
         self._call.explain(moment.time_s, dict.fromkeys(too_small, "small_face"))
         self.counts.faces += len(readings)

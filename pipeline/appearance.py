@@ -142,7 +142,7 @@ def matched(
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """The person of each tile, -1 where nobody is alike enough, and whether that is beyond doubt.
 
-    alike, bonus: (tiles, people), accept: (people,). Together the matches are the best, each person at most once. The
+    alike, bonus, accept: (tiles, people). Together the matches are the best, each person at most once. The
     bonus decides between those who are alike, and makes nobody certain. Beyond doubt is what is `sure`, and by the
     `margin` more alike than any other pair of that tile or person.
     """
@@ -156,7 +156,7 @@ def matched(
         if j < m and gain[i, j] > 0:
             wanted[i] = j
             others = np.concatenate([np.delete(alike[i], j), np.delete(alike[:, j], i), [0.0]]).max()
-            clear[i] = alike[i, j] >= max(sure, accept[j]) and alike[i, j] - others >= margins[i, j]
+            clear[i] = alike[i, j] >= max(sure, accept[i, j]) and alike[i, j] - others >= margins[i, j]
     return wanted, clear
 
 

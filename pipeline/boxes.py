@@ -12,6 +12,8 @@ from pipeline.types import Box
 
 SLACK: Final = 0.06
 """A tile may reach out of its region by this share of its side."""
+WITHIN: Final = 0.9
+"""A box lies in another with at least this share of it."""
 OVERLAP_MAX: Final = 0.04
 """Tiles may overlap by this share of their width or height."""
 
@@ -67,6 +69,11 @@ def part_of(box: Box, axis: int, span: Span) -> Box:
 def line_of(box: Box, axis: int, at: int) -> Box:
     """A line along the side of a box: a row (axis 1) or a column (axis 0)."""
     return part_of(box, axis, (at, at + 1))
+
+
+def lie_in(boxes: Sequence[Box], others: Sequence[Box]) -> bool:
+    """Whether each box lies in one of the others, but for a tenth of it."""
+    return all(any(covered(box, [other]) >= WITHIN for other in others) for box in boxes)
 
 
 def runs(line: Bools) -> list[Span]:

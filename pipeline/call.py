@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from pipeline.afterwards import DEFAULT_AFTERWARDS, Afterwards, AfterwardsSettings
+from pipeline.cameras import Cameras
 from pipeline.changes import ChangeCounter, ChangeDetectors
 from pipeline.denoise import DEFAULT_DENOISE, DenoiseSettings, GroupDenoiser
 from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, WeightRule, fuse
@@ -45,6 +46,15 @@ def weight_rule(settings: CallSettings) -> WeightRule:
     return LearnedWeights(settings.learned, fusion=settings.fusion)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the last look of a second showed: tiles, who was not to be read and why, whose camera was off."""
+
+    tiles: Tiles
+    unread: dict[str, str]
+    off: frozenset[str]
+
+
 class Call:
     """State of one call between its frames; knows no clock, `time_s` comes with what it is given.
 
@@ -67,7 +77,8 @@ class Call:
         self._denoiser = GroupDenoiser(settings.denoise)
         self._polariser = Polariser(settings.polarisation)
         self._members: tuple[str, ...] = ()
-        self._looks: dict[int, tuple[Tiles, dict[str, str]]] = {}
+        self._cameras = Cameras()
+        self._looks: dict[int, _Look] = {}
         self._unread: dict[str, str] = {}
         self._tiles: Tiles = ()
         self._first: int | None = None
@@ -78,7 +89,12 @@ class Call:
         return self._seconds.n_late
 
     def look(
-        self, time_s: float, members: tuple[str, ...], tiles: Tiles = (), unread: Mapping[str, str] = NOBODY
+        self,
+        time_s: float,
+        members: tuple[str, ...],
+        tiles: Tiles = (),
+        unread: Mapping[str, str] = NOBODY,
+        off: Collection[str] = (),
     ) -> None:
         """What was to be seen at that time.
 
@@ -87,14 +103,15 @@ class Call:
             members: Everybody who is in the call, to be seen or not.
             tiles: Participants and their tiles, where a gallery shows them.
             unread: Who is not to be read, and why: `no_consent`, `not_identified`.
+            off: Who shows no picture of a camera.
         """
         self._seconds.present(time_s, members)
-        self._looks[int(time_s)] = (tiles, dict(unread))
+        self._looks[int(time_s)] = _Look(tiles, dict(unread), frozenset(off))
 
     def explain(self, time_s: float, reasons: Mapping[str, str]) -> None:
         """Why participants whom `look` has shown could not be read, such as `small_face`."""
         if reasons and int(time_s) in self._looks:
-            self._looks[int(time_s)][1].update(reasons)
+            self._looks[int(time_s)].unread.update(reasons)
 
     def add(self, reading: FaceReading) -> bool:
         """Takes a reading of a participant whom `look` has shown; False when it is too late."""
@@ -119,7 +136,7 @@ class Call:
     def _second(self, second: int, arms: tuple[SecondReading, ...]) -> CallSecond:
         """Closes one second."""
         self._first = second if self._first is None else self._first
-        events = self._presence(second, tuple(reading.participant for reading in arms))
+        events = self._presence(second, arms)
         readings = tuple(
             fuse(reading, self._weights.landmark(reading.participant), self._settings.fusion) for reading in arms
         )
@@ -158,17 +175,22 @@ class Call:
         if self._weights.due(elapsed_s):
             self._weights.update(self._counter.per_minute(second), engaged)
 
-    def _presence(self, second: int, members: tuple[str, ...]) -> list[Event]:
-        """Who came, who left, and whether the layout changed."""
-        time_s = float(second)
+    def _presence(self, second: int, arms: tuple[SecondReading, ...]) -> list[Event]:
+        """Who came, who left, whether the layout changed, and whose camera went off or on."""
+        time_s, members = float(second), tuple(reading.participant for reading in arms)
         events = [Event("participant_joined", time_s, (p,)) for p in members if p not in self._members]
         events += [Event("participant_left", time_s, (p,)) for p in self._members if p not in members]
         self._members = members
-        before, (self._tiles, self._unread) = self._tiles, self._looks.pop(second, ((), self._unread))
+        before, look = self._tiles, self._looks.pop(second, None)
+        self._tiles = look.tiles if look else ()
+        self._unread = look.unread if look else self._unread
         for stale in [s for s in self._looks if s < second]:
             del self._looks[stale]
         if before and self._tiles and not _same(before, self._tiles):
             events.append(Event("layout_changed", time_s, (), {"tiles": len(self._tiles)}))
+        if look:
+            read = [reading.participant for reading in arms if reading.n_frames]
+            events += self._cameras.add(second, members, look.off, read)
         return events
 
 

@@ -54,6 +54,10 @@ PLAIN_WALL: Final = 0.9
 """And from which on no other page is tried."""
 SLOPED: Final = 0.93
 """A plane bends to much that is no page: its explanation must be better than that on one colour."""
+INNER: Final = 0.95
+"""A tile lies in another with this share of it,"""
+INNER_PAGE: Final = 0.9
+"""and around it is page on this share of the other."""
 ONE_TILE: Final = 0.55
 """Such scores times this for one tile on a page, which scores lower but is told by all of its four sides."""
 BETTER: Final = 0.05
@@ -169,7 +173,18 @@ def _search(lines: Lines, settings: GallerySettings) -> tuple[Wall, Search] | No
         options.append((worth, wall, search))
         if worth >= PLAIN_WALL:
             break
+    # Tiles that have tiles in them, with page around these, are parts of that page.
+    options = [a for a in options if not any(_holds(a[1], b[1], b[2]) for b in options)]
     return max(options, key=lambda option: option[0])[1:] if options else None
+
+
+def _holds(wall: Wall, inner: Wall, search: Search) -> bool:
+    """Whether a tile of an explanation holds two or more tiles of another one, and nothing else but its page."""
+    for tile in wall.tiles:
+        boxes = [box for box in (*inner.tiles, *([inner.main] if inner.main else [])) if covered(box, [tile]) >= INNER]
+        if len(boxes) > 1 and search.page_around(tile, boxes) >= INNER_PAGE:
+            return True
+    return False
 
 
 def _believed(wall: Wall) -> bool:

@@ -40,6 +40,8 @@ WITHIN = 0.9
 """Share of the smaller rectangle that lies in the larger when a tile was split in two, or two joined."""
 PART, PART_IOU = 0.75, 0.02
 """What the picture at the old place is worth to a part of it, or to what it is a part of; the overlap breaks ties."""
+SAME_SHAPE = 0.08
+"""Largest difference of the logarithms of width / height of tiles that are of one shape."""
 SAME_PLACE = 0.85
 """Overlap from which on two rectangles are one place, but for a few pixels, such as a speaker's border."""
 
@@ -56,6 +58,7 @@ class IdentitySettings:
     From picture to picture in an unchanged tile (0.2 s): 1 % below 0.56, 0.1 % below 0.12, nearly all cuts in films.
 
     present: concordance from which on somebody who was just here is found again.
+    present_same: the same where the tile has the shape that it had, so that the picture is cropped as it was.
     absent: the same for somebody who left before: their room may be somebody else's by now.
     doubt: where people look like anybody of before no better than this in the median, it may be another page of people:
         among 34 strangers the best match is 0.75 by chance.
@@ -76,6 +79,7 @@ class IdentitySettings:
     """
 
     present: float = 0.55
+    present_same: float = 0.7
     absent: float = 0.75
     sure: float = 0.7
     margin: float = 0.08
@@ -104,6 +108,7 @@ class Seat:
     participant: the pseudonym.
     xyxy: the tile.
     certain: False where it is not known, or not known yet, whether this is the same person as before.
+    has_camera: False where the tile shows one colour around a name, as it does while the camera is off.
     assumed: how often it has been taken for granted so far that it is, after time had not shown it: what this person
         allowed before the last time may have been somebody else's word.
     """
@@ -112,6 +117,7 @@ class Seat:
     xyxy: Box
     certain: bool
     assumed: int = 0
+    has_camera: bool = True
 
 
 def pseudonym(seed: str, index: int) -> str:
@@ -166,12 +172,14 @@ class _Place:
 
     since_s: when it came to be uncertain who sits here; None while it is certain.
     look: what the tile looked like then.
+    has_camera: see `Seat`; looked at about once a second.
     """
 
     person: _Person
     box: Box
     since_s: float | None
     look: Looks | None = None
+    has_camera: bool = True
 
 
 class TileIdentity:
@@ -221,8 +229,9 @@ class TileIdentity:
         self._interrupted = not settled
         found = dict(zip(free, who, strict=True)) | {i: (name, settled) for i, name in self._fixed.items()}
         assumed = {place.person.name: place.person.assumed for place in self._places}
+        off = {place.person.name for place in self._places if not place.has_camera}
         return tuple(
-            Seat(name, tile, certain, assumed.get(name, 0))
+            Seat(name, tile, certain, assumed.get(name, 0), has_camera=name not in off)
             for tile, (name, certain) in zip(tiles, (found[i] for i in range(len(tiles))), strict=True)
         )
 
@@ -249,7 +258,11 @@ class TileIdentity:
             if new or place.since_s is None:
                 place.person.see(time_s, looks.take([i]), place.box, self._settings.look_back_s)
         # A few at each picture, everybody about once a second.
-        for place in self._places[self._turn :: TURNS]:
+        turn = range(self._turn, len(self._places), TURNS)
+        plain = without_camera(looks.take(turn))
+        for i, is_plain in zip(turn, plain.tolist(), strict=True):
+            place = self._places[i]
+            place.has_camera = not is_plain
             if place.since_s is None:
                 place.person.keep()
         self._turn = (self._turn + 1) % TURNS
@@ -339,7 +352,7 @@ class TileIdentity:
         alike = compare(looks.take(rows), [person.known_by() for person in people], same_camera)
         own = alike.diagonal()
         wanted, clear = matched(
-            alike, settings.gain * np.eye(len(rows)), np.full(len(rows), settings.swap), settings.sure, settings.margin
+            alike, settings.gain * np.eye(len(rows)), np.full(alike.shape, settings.swap), settings.sure, settings.margin
         )
         taken = {k: int(j) for k, j in enumerate(wanted) if j not in (-1, k) and alike[k, j] - own[k] >= settings.gain}
         for k, i in enumerate(rows):
@@ -358,7 +371,9 @@ class TileIdentity:
             return
         alike = compare(looks.take(rows), [person.known_by() for person in people], same_camera)
         held = np.array([[doubted.get(person.name) == i for person in people] for i in rows])
-        wanted, clear = matched(alike, settings.gain * held, self._accept(people), self._sure(), settings.margin)
+        wanted, clear = matched(
+            alike, settings.gain * held, self._accept(looks.take(rows), people), self._sure(), settings.margin
+        )
         taken = {k: int(j) for k, j in enumerate(wanted) if j >= 0}
         for k, i in enumerate(rows):
             place = self._places[i]
@@ -381,6 +396,7 @@ class TileIdentity:
         people = present + [person for person in others if person.name not in self._lately]
         self._flipped = self._doubted = False
         found: dict[int, tuple[_Person, bool]] = {}
+        off = without_camera(looks).tolist()
         if present and boxes:
             found = self._find(image, looks, boxes, people, len(present))
         since = {place.person.name: place.since_s for place in before if place.since_s is not None}
@@ -391,7 +407,8 @@ class TileIdentity:
             who, sure = found.get(i) or (self._newcomer(), False)
             # Who comes where nobody was before is new beyond doubt; a doubt that is not over is not dropped.
             certain = (sure and who.name not in since) or not people
-            self._places.append(_Place(who, box, None if certain else since.get(who.name, time_s), looks.take([i])))
+            since_s = None if certain else since.get(who.name, time_s)
+            self._places.append(_Place(who, box, since_s, looks.take([i]), has_camera=not off[i]))
 
     def _find(
         self, image: U8, looks: Looks, boxes: list[Box], people: list[_Person], n: int
@@ -410,8 +427,8 @@ class TileIdentity:
         # Where hardly anybody looks as before, these are other people: another page of a large call.
         usual = float(np.median(np.sort(alike.max(axis=1))[-n:]))
         self._flipped, self._doubted = usual < settings.sure, usual < settings.doubt
-        accept = self._accept(people)
-        wanted, clear = matched(alike[:, :n], prior[:, :n], accept[:n], self._sure(), margin[:, :n])
+        accept = self._accept(looks, people)
+        wanted, clear = matched(alike[:, :n], prior[:, :n], accept[:, :n], self._sure(), margin[:, :n])
         found = {int(i): (people[wanted[i]], True) for i in np.flatnonzero(clear)}
         # The others may be among those who left earlier, or look as they did earlier.
         rows = [i for i in range(len(boxes)) if i not in found]
@@ -421,7 +438,7 @@ class TileIdentity:
             part = np.ix_(rows, columns)
             again = compare(looks.take(rows), [people[j].known_by() for j in columns], same_camera)
             wanted, clear = matched(
-                np.maximum(again, alike[part]), prior[part], accept[columns], self._sure(), margin[part]
+                np.maximum(again, alike[part]), prior[part], accept[part], self._sure(), margin[part]
             )
             found |= {rows[k]: (people[columns[wanted[k]]], bool(clear[k])) for k in np.flatnonzero(wanted >= 0)}
         return found | self._left_over(boxes, found)
@@ -451,16 +468,20 @@ class TileIdentity:
         """Concordance from which on a match may be certain."""
         return self._settings.doubt_sure if self._doubted else self._settings.sure
 
-    def _accept(self, people: list[_Person]) -> F64:
-        """(people,) concordance from which on each of them is found."""
+    def _accept(self, looks: Looks, people: list[_Person]) -> F64:
+        """(looks, people) concordance from which on each of them is found in each tile."""
         settings = self._settings
-        present = settings.sure if self._flipped else settings.present
-        absent = max(settings.absent, present)
-        return np.array([present if person.name in self._lately else absent for person in people])
+        before = np.array([person.recent[-1][1].aspect[0] for person in people])
+        same_shape = np.abs(np.log(looks.aspect[:, None] / before)) <= SAME_SHAPE
+        present = np.where(same_shape, settings.present_same, settings.present)
+        present = np.maximum(present, settings.sure if self._flipped else 0.0)
+        is_here = np.array([person.name in self._lately for person in people])
+        return np.asarray(np.where(is_here, present, np.maximum(settings.absent, present)), dtype=np.float64)
 
     def _seat(self, index: int, person: _Person, since_s: float | None) -> None:
         """Another person sits in that tile."""
-        self._places[index] = _Place(person, self._places[index].box, since_s)
+        place = self._places[index]
+        self._places[index] = _Place(person, place.box, since_s, has_camera=place.has_camera)
 
 
 def _moved(alike: F64, settings: IdentitySettings) -> list[int]:

@@ -93,6 +93,8 @@ EVENT_DATA: Final[Mapping[str, Mapping[str, Schema]]] = {
     "source_recovered": {},
     "participant_joined": {},
     "participant_left": {},
+    "camera_off": {},
+    "camera_on": {},
     "layout_changed": {"tiles": WHOLE},
     "consent_changed": {"state": {"enum": ["granted", "denied", "required"]}},
     "change": {"scope": {"enum": ["individual", "group"]}, "from": EMOTION, "to": EMOTION, "distance": SHARE},

@@ -6,6 +6,7 @@ as a big region beside such a grid, and the cells that the grid asks for are loo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.boxes import (
     disjoint,
     hull_of,
     in_line,
+    lie_in,
     line_of,
     part_of,
     places,
@@ -29,6 +31,8 @@ from pipeline.types import Box
 
 NEAR_LINE: Final = 0.9
 """Share of a gutter's line that must have exactly the page's colour; the rest is what compression left of it."""
+BESIDE: Final = 0.6
+"""And of one of the lines beside the only one that is left of a gutter."""
 THIN_PX: Final = 8
 """A gutter that compression blurred is at most this wide."""
 THIN_APART: Final = 4
@@ -88,6 +92,10 @@ SCATTERED: Final = 0.6
 """How far a big region that is cut into pieces counts as evident: slides are."""
 MOSTLY: Final = 0.6
 """A piece that takes so much of a big region is what it shows."""
+APART_PX: Final = 3
+"""A region that reaches out of a strip by more than this holds something else."""
+GRID_MIN: Final = 4
+"""So many clear tiles are a grid, not a page that somebody shares."""
 NEXT_LINE: Final = 0.04
 """Lines of a shared page are no further apart than this share of the picture's height."""
 OBVIOUS: Final = 0.9
@@ -141,6 +149,12 @@ class Node:
         """Boxes that are not cut any further."""
         return [box for part in self.parts for box in part.leaves()] if self.parts else [self.box]
 
+    def pairs(self) -> list[tuple[Box, Box]]:
+        """The largest leaves of regions right beside each other."""
+        largest = [max(part.leaves(), key=area) for part in self.parts]
+        beside = list(pairwise(largest))
+        return beside + [pair for part in self.parts for pair in part.pairs()]
+
 
 @dataclass(frozen=True, slots=True)
 class Wall:
@@ -168,17 +182,17 @@ class Search:
         self._root = self._cut(mask.stage, DEPTH) or Node(mask.stage)
         self._leaves = self._root.leaves()
         self._known: dict[Box, float] = {}
-        clear = {box: self.evidence(box) for box in self._leaves if self.fits(box)}
-        self._sound = [box for box, evidence in clear.items() if evidence >= EVIDENT]
+        self._sound = [box for box in self._leaves if self._is_clear(box)]
+        # Of somebody who sits half in the dark the tile was cut in two.
+        halves = [hull_of(pair) for pair in self._root.pairs() if sum(map(self._is_clear, pair)) == 1]
+        self._joined = [box for box in halves if self._is_clear(box)]
 
     def best(self) -> Wall | None:
         """The best explanation of the picture; None where it shows no tile on this page."""
         best: Wall | None = None
         for group in self._groups():
             for wall in self._walls(group):
-                # A grid in place of a big region needs to be no more than better: it explains what the region shows.
-                least = -1.0 if best is None else best.score + (CLEARLY if wall.main or not best.main else 0)
-                if wall.score > least and disjoint(wall.tiles):
+                if wall.score > _to_beat(best, wall) and disjoint(wall.tiles):
                     best = wall
         return best
 
@@ -193,6 +207,10 @@ class Search:
             and across * down >= AREA_MIN * width * height
             and self._settings.aspect_min <= across / down <= self._settings.aspect_max
         )
+
+    def _is_clear(self, box: Box) -> bool:
+        """Whether a box looks like a tile."""
+        return self.fits(box) and self.evidence(box) >= EVIDENT
 
     def evidence(self, box: Box) -> float:
         """How clearly a box stands out from the page, in [0, 1]: page just outside, something else just inside.
@@ -271,6 +289,11 @@ class Search:
         page = self._page_area(stage) - sum(map(self._page_area, boxes))
         return min(1.0, max(0.0, page) / max(1, area(stage) - sum(map(area, boxes))))
 
+    def page_around(self, box: Box, tiles: Sequence[Box]) -> float:
+        """Share of page of what is in a box but not in these tiles, in [0, 1]."""
+        page = self._page_area(box) - sum(map(self._page_area, tiles))
+        return page / max(1, area(box) - sum(map(area, tiles)))
+
     def _page_area(self, box: Box) -> float:
         return float(self.mask.share(box, 1).sum()) * (box[2] - box[0])
 
@@ -293,13 +316,17 @@ class Search:
     def _spans(self, box: Box, axis: int) -> list[Span]:
         """Spans between the gutters of a box, along y (axis 1) or x (axis 0)."""
         start = box[1] if axis == 1 else box[0]
-        near = self.mask.share(box, axis) >= NEAR_LINE
+        shares = self.mask.share(box, axis)
+        near = shares >= NEAR_LINE
         wide = self.mask.share(box, axis, wide=True) >= self._settings.page_share
         least, n = self._settings.gutter_min_px, len(near)
         gutter = np.zeros(n, dtype=np.bool_)
         for a, b in runs(wide):
             if b - a <= THIN_PX:
-                gutter[a:b] = (b - a >= least or a == 0 or b == n) and self._is_valley(box, axis, (a, b), near)
+                # The border around who speaks takes a part of one of a narrow gutter's lines.
+                beside = float(max(shares[a - 1], shares[b])) if 0 < a and b < n else 0.0
+                whole = b - a >= least or a == 0 or b == n or (near[a:b].all() and beside >= BESIDE)
+                gutter[a:b] = whole and self._is_valley(box, axis, (a, b), near)
                 continue
             for c, d in runs(near[a:b]):
                 if d - c >= least or a + c == 0 or a + d == n:
@@ -320,13 +347,14 @@ class Search:
     def _groups(self) -> list[list[Box]]:
         """Boxes of equal size, and boxes that are equally high or wide, the largest total area first."""
         groups: list[list[Box]] = []
-        sides = np.array(self._sound, dtype=np.int64).reshape(-1, 4)
+        boxes = [*self._sound, *self._joined]
+        sides = np.array(boxes, dtype=np.int64).reshape(-1, 4)
         sizes = sides[:, 2:] - sides[:, :2]
         most = np.maximum(sizes[:, None], sizes[None])
         same = np.abs(sizes[:, None] - sizes[None]) <= np.maximum(3, self._settings.size_tolerance * most)
         for i in np.argsort(-sizes.prod(axis=1), kind="stable").tolist():
             for alike in (same[i].all(axis=1), same[i, :, 1], same[i, :, 0]):
-                group = [self._sound[k] for k in np.flatnonzero(alike)]
+                group = [boxes[k] for k in np.flatnonzero(alike)]
                 if group not in groups:
                     groups.append(group)
         groups.sort(key=lambda group: -sum(map(area, group)))
@@ -342,13 +370,29 @@ class Search:
         grids = [group]
         regular = all(self._same(box, group[0], side) for box in group for side in (0, 1))
         if regular:
-            for region in _around(self._root, group):
+            for region in self._regions(group):
                 grid = self._complete(region, group)
-                backed = len(grid) <= CELLS_PER_TILE * len(group)
-                if backed and grid and grid not in grids and self._support(region, grid) >= SUPPORT:
+                if grid and grid not in grids and self._support(region, grid) >= SUPPORT:
                     grids.append(grid)
+        if len(group) == 1 and any(group[0] != box and lie_in(group, [box]) for box in self._joined):
+            # Nothing says that half a tile is a whole one.
+            grids.remove(group)
         walls = (self._with_main(grid, regular=regular) for grid in grids if len(grid) <= self._settings.max_tiles)
         return [wall for wall in walls if wall is not None]
+
+    def _regions(self, group: list[Box]) -> list[Box]:
+        """Regions of the tree that hold all boxes, the smallest first, and the column or row that these stand in.
+
+        A gutter that goes on in what is shared beside a strip cuts the strip apart: then the tree has no such region.
+        """
+        regions = _around(self._root, group)
+        _, top, width, bottom = self.mask.stage
+        hull, near = hull_of(group), regions[0]
+        for axis, band in ((0, part_of(hull, 1, (top, bottom))), (1, part_of(hull, 0, (0, width)))):
+            beyond = max(hull[axis] - near[axis], near[axis + 2] - hull[axis + 2])
+            if beyond > APART_PX and all(self._in_line(box, group[0], 1 - axis) for box in group):
+                regions.append(band)
+        return regions
 
     def _with_main(self, grid: list[Box], *, regular: bool) -> Wall | None:
         """The grid alone, or with what is left as a big region beside it; None where that is none."""
@@ -365,6 +409,8 @@ class Search:
             return None
         if len(left) > 1 and area(main) < area(hull_of(grid)) and self._is_strip(left):
             # Nobody shares a row of equal pictures: the row is the strip, and the grid is on the page that is shared.
+            return None
+        if self._is_grid(left, main):
             return None
         if len(left) > 1 and any(self._same(main, box, side) for box in grid for side in (0, 1)):
             # As high or as wide as a tile, and in pieces: a row or column of the grid.
@@ -391,6 +437,12 @@ class Search:
         """Whether boxes are clear tiles of one size in one row or column."""
         equal = all(self._same(box, boxes[0], side) for box in boxes for side in (0, 1))
         return equal and in_line(boxes) and all(box in self._sound for box in boxes)
+
+    def _is_grid(self, boxes: list[Box], main: Box) -> bool:
+        """Whether boxes in a big region are clear tiles of one size, on most of it."""
+        clear = [box for box in boxes if box in self._sound]
+        equal = [box for box in clear if all(self._same(box, max(clear, key=area), side) for side in (0, 1))]
+        return len(equal) >= GRID_MIN and sum(map(area, equal)) >= MOSTLY * area(main)
 
     def _left_over(self, grid: list[Box]) -> list[Box]:
         """What shows beside a grid: not tool bars, nor names below tiles, nor specks between them."""
@@ -449,14 +501,16 @@ class Search:
                     rows.append((self._support((x0, top, x1, top + height), row), row))
             if rows:
                 cells += max(rows, key=lambda option: option[0])[1]
-        cells = [self._own(within(cell, self.mask.size)) for cell in cells]
-        return cells if len(cells) <= self._settings.max_tiles else []
+            if len(cells) > min(self._settings.max_tiles, CELLS_PER_TILE * len(anchors)):
+                return []
+        return [self._own(within(cell, self.mask.size)) for cell in cells]
 
     def _own(self, cell: Box) -> Box:
         """The cell, or the narrower tile that stands in its middle with page beside it, such as an upright phone's."""
         lies_in = shares(self._leaves, [cell]) >= INSIDE_CELL
         inside = [self._leaves[i] for i in np.flatnonzero(lies_in).tolist()]
-        box = hull_of(inside or [cell])
+        # Where it hangs together with what is above or below, it is cut anew.
+        box = hull_of(inside or [self._between_page(cell)])
         slack = max(3, self._settings.size_tolerance * (cell[3] - cell[1]))
         level = all(abs(box[i] - cell[i]) <= slack for i in (1, 3))
         # The border around who speaks is page: within it the edges are as clear.
@@ -466,11 +520,17 @@ class Search:
         )
         # Where the tile is the only one of its column, the place of its cell is a guess.
         centred = abs(x0 + x1 - cell[0] - cell[2]) <= CENTRED * (cell[2] - cell[0])
-        guess = all(abs(other[0] - cell[0]) > CENTRED * (cell[2] - cell[0]) for other in self._sound)
+        tiles = [other for other in self._sound if all(self._same(other, cell, side) for side in (0, 1))]
+        guess = all(abs(other[0] - cell[0]) > CENTRED * (cell[2] - cell[0]) for other in tiles)
         told = evidence >= EVIDENT if centred else guess and evidence >= OBVIOUS
         upright = box[2] - box[0] >= self._settings.aspect_min * (box[3] - box[1])
         beside = self._page_area(cell) - self._page_area(box) >= PAGE_BESIDE * (area(cell) - area(box))
         return box if level and told and upright and beside else cell
+
+    def _between_page(self, cell: Box) -> Box:
+        """A cell without the page to the left and to the right."""
+        shows = np.flatnonzero(self.mask.share(cell, 0) < NEAR_LINE)
+        return part_of(cell, 0, (cell[0] + int(shows[0]), cell[0] + int(shows[-1]) + 1)) if len(shows) else cell
 
     def _pitch(self, anchors: list[Box], axis: int, side: int) -> float | None:
         """Distance from one tile to the next in x (axis 0) or y (axis 1); None where no two are neighbours."""
@@ -479,10 +539,16 @@ class Search:
             b[axis] - a[axis]
             for a in anchors
             for b in anchors
-            if side <= b[axis] - a[axis] <= most and (axis == 1 or abs(a[1] - b[1]) <= (a[3] - a[1]) / 10)
+            if side <= b[axis] - a[axis] <= most and (axis == 1 or self._in_line(a, b, axis))
         ]
         if steps:
             return float(np.median(steps))
+        # Between two of a row there may be some that were not seen: as many as fit.
+        ways = [b[axis] - a[axis] for a in anchors for b in anchors if self._in_line(a, b, axis) and b[axis] > a[axis]]
+        for way in sorted(ways)[:1]:
+            step = way / max(1, way // (side + self._settings.gutter_min_px))
+            if step <= most:
+                return float(step)
         # One tile alone: the gutter to whatever is next to it.
         gaps = [
             max(box[axis] - other[axis + 2], other[axis] - box[axis + 2])
@@ -492,6 +558,12 @@ class Search:
         ]
         gaps = [gap for gap in gaps if 0 < gap <= most - side]
         return float(side + min(gaps)) if gaps else None
+
+    @staticmethod
+    def _in_line(a: Box, b: Box, axis: int) -> bool:
+        """Whether two boxes of one size stand in one row (axis 0) or in one column (axis 1)."""
+        other = 1 - axis
+        return abs(a[other] - b[other]) <= (a[other + 2] - a[other]) / 10
 
     def _shows(self, cell: Box, least: float) -> bool:
         """Whether a share of a cell, but for its edges, is not page, and more than a tool bar's signs."""
@@ -512,6 +584,19 @@ class Search:
             for axis, _, outer in self._sides((x0, y0, x1, y1)):
                 free.append(float(self.mask.share(line_of((x0, y0, x1, y1), axis, outer), axis, wide=True)[0]))
         return min(1.0, inside / max(1.0, shown)) * (sum(free) / max(1, len(free))) ** 2
+
+
+def _to_beat(best: Wall | None, wall: Wall) -> float:
+    """The score above which an explanation is better than the best so far."""
+    if best is None:
+        return -1.0
+    if wall.main is None and best.main is not None:
+        # A grid in place of a big region needs to be no more than better: it explains what the region shows.
+        return best.score
+    if wall.main == best.main and len(wall.tiles) > len(best.tiles) and lie_in(wall.tiles, best.tiles):
+        # Nor do tiles have tiles in them.
+        return best.score - CLEARLY
+    return best.score + CLEARLY
 
 
 def _around(node: Node, boxes: list[Box]) -> list[Box]:

@@ -250,6 +250,22 @@ def test_consent_follows_people_through_a_reflow(tmp_path: Path) -> None:
     assert (kinds.count("participant_joined"), kinds.count("participant_left")) == (4, 0)
 
 
+def test_a_camera_that_goes_off_and_on_is_told(tmp_path: Path) -> None:
+    """Of two one shows a name for four seconds: `camera_off` and `camera_on`, dated when it began, and nobody left."""
+    x0, y0, x1, y1 = layout(2, 1)[1]
+    name = avatar(1, (x1 - x0, y1 - y0))
+    on = [seated([0, 1], 2, 1, first=first, n=n) for first, n in ((0, 15), (35, 20))]
+    off = [wall_of([camera(0, k), name], layout(2, 1)) for k in range(15, 35)]
+    _, kept = play(write_pictures(tmp_path / "v.mp4", [*on[0], *off, *on[1]]))
+    events = [event for second in kept.seconds for event in second.events]
+    told = [(event.kind, event.time_s, event.participants) for event in events if event.kind.startswith("camera")]
+    other = (pseudonym("seed", 1),)
+    assert [(kind, who) for kind, _, who in told] == [("camera_off", other), ("camera_on", other)]
+    # Everybody is looked at about once a second.
+    assert [time_s for _, time_s, _ in told] == [pytest.approx(3, abs=1), pytest.approx(7, abs=1)]
+    assert "participant_left" not in {event.kind for event in events}
+
+
 def test_who_swaps_seats_takes_consent_along(tmp_path: Path) -> None:
     """In an unchanged grid two people change places: whoever agreed is read at the other place, nobody else there."""
     pictures = [*seated([0, 1, 2, 3], 2, 2, first=0, n=20), *seated([1, 0, 2, 3], 2, 2, first=20, n=20)]

@@ -127,7 +127,7 @@ def test_compare_takes_the_most_alike_picture_of_each() -> None:
 def test_matches_are_the_best_together() -> None:
     """The second tile leaves the first person to the first tile, who has nobody else; the third is alike to nobody."""
     alike = np.array([[0.9, 0.1], [0.92, 0.85], [0.1, 0.4]])
-    wanted, clear = matched(alike, np.zeros((3, 2)), np.full(2, 0.5), 0.7, 0.08)
+    wanted, clear = matched(alike, np.zeros((3, 2)), np.full(alike.shape, 0.5), 0.7, 0.08)
     assert wanted.tolist() == [0, 1, -1]
     assert clear.tolist() == [False, False, False]
 
@@ -136,12 +136,12 @@ def test_beyond_doubt_is_sure_and_alone() -> None:
     """A match is clear if it is sure and no other pair of that tile or person comes near it; a bonus does not help."""
     alike = np.array([[0.9, 0.2], [0.3, 0.65]])
     bonus = np.array([[0.0, 0.0], [0.0, 0.3]])
-    wanted, clear = matched(alike, bonus, np.full(2, 0.5), 0.7, 0.08)
+    wanted, clear = matched(alike, bonus, np.full(alike.shape, 0.5), 0.7, 0.08)
     assert wanted.tolist() == [0, 1]
     assert clear.tolist() == [True, False]
 
 
 def test_a_bonus_decides_between_equals() -> None:
     """Where all look the same, the place does."""
-    wanted, _ = matched(np.full((2, 2), 0.9), np.array([[0.0, 0.1], [0.1, 0.0]]), np.full(2, 0.5), 0.7, 0.08)
+    wanted, _ = matched(np.full((2, 2), 0.9), np.array([[0.0, 0.1], [0.1, 0.0]]), np.full((2, 2), 0.5), 0.7, 0.08)
     assert wanted.tolist() == [1, 0]

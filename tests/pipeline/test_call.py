@@ -140,6 +140,22 @@ def test_joins_leaves_and_layouts_are_events() -> None:
     assert [len(second.tiles) for second in seconds] == [2, 3, 2, 0]
 
 
+def test_cameras_off_and_on_are_events() -> None:
+    """Without a picture for two seconds it is off, though a second in which nobody looked says nothing; a face ends it."""
+    call, closed = Call(), []
+    for second in range(9):
+        if second != 3:
+            call.look(float(second), ("a", "b"), PAIR, off={"b"} if second in {2, 4, 5, 6} else ())
+        if second == 6:
+            call.add(face("b", 6.0, HAPPY))
+        closed += call.advance(second + 1.5)
+    events = [(second.second, event) for second in closed for event in second.events if "camera" in event.kind]
+    assert [(told, event.kind, event.time_s, event.participants) for told, event in events] == [
+        (4, "camera_off", 2.0, ("b",)),
+        (7, "camera_on", 6.0, ("b",)),
+    ]
+
+
 def test_a_second_in_which_nobody_looked_keeps_its_members() -> None:
     """When a source is silent for two seconds, everybody is absent and nobody has left; one layout stays one."""
     call = Call()

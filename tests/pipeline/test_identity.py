@@ -203,6 +203,17 @@ def test_a_camera_switched_off_and_on_keeps_the_id() -> None:
 TWO_SIZE = (TWO[0][2] - TWO[0][0], TWO[0][3] - TWO[0][1])
 
 
+def test_a_tile_with_a_name_alone_has_no_camera() -> None:
+    """Which of two cameras is off is known at once after a re-flow, and within a second in a layout that stands."""
+    call = Call()
+    call.show([avatar(0, TWO_SIZE), 1], TWO)
+    assert [seat.has_camera for seat in call.seats] == [False, True]
+    call.show([0, avatar(1, TWO_SIZE)], TWO, looks=5)
+    assert [seat.has_camera for seat in call.seats] == [True, False]
+    call.show([0, avatar(1, TWO_SIZE)], TWO, settled=False)
+    assert [seat.has_camera for seat in call.seats] == [True, False]
+
+
 def test_avatars_are_followed_through_a_reflow() -> None:
     """Colour and letters are what somebody looks like whose camera is off."""
     call = Call()
