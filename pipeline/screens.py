@@ -30,6 +30,8 @@ EDGE: Final = 40
 """Levels of a sharp edge, of 255."""
 BAR_LEVELS: Final = 6
 """A column whose pixels differ by less is a bar beside a picture."""
+CORNER: Final = 0.06
+"""Rounded corners and borders take this share of it."""
 NAME_FROM: Final = 0.78
 """Names stand below this share of a tile's height."""
 FACE_MIN_PX: Final = 24
@@ -81,7 +83,7 @@ def _drawing(image: U8, box: Box) -> tuple[NDArray[np.bool_], float, float]:
 def _beside_initials(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The edges that are not initials in the middle, a name at the bottom, nor the border."""
     height, width = edges.shape
-    rest = edges[round(0.06 * height) : round(NAME_FROM * height), round(0.04 * width) : round(0.96 * width)].copy()
+    rest = edges[round(CORNER * height) : round(NAME_FROM * height), round(0.04 * width) : round(0.96 * width)].copy()
     rest[round(0.18 * height) :, round(0.26 * width) : round(0.66 * width)] = False
     return rest
 
@@ -89,8 +91,8 @@ def _beside_initials(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _without_bars(image: U8, box: Box) -> Box:
     """The box without the even bars left and right of an upright picture."""
     x0, y0, x1, y1 = box
-    above_name = y0 + max(1, round(NAME_FROM * (y1 - y0)))
-    even = np.ptp(image[y0:above_name:6, x0:x1, 1], axis=0) <= BAR_LEVELS
+    top = y0 + round(CORNER * (y1 - y0))
+    even = np.ptp(image[top : max(top + 1, y0 + round(NAME_FROM * (y1 - y0))) : 6, x0:x1, 1], axis=0) <= BAR_LEVELS
     shown = np.flatnonzero(~even)
     return (x0 + int(shown[0]), y0, x0 + int(shown[-1]) + 1, y1) if len(shown) else box
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.boxes import (
     SLACK,
+    WITHIN,
     area,
     covered,
     disjoint,
@@ -94,6 +95,8 @@ MOSTLY: Final = 0.6
 """A piece that takes so much of a big region is what it shows."""
 APART_PX: Final = 3
 """A region that reaches out of a strip by more than this holds something else."""
+MORE: Final = 1.15
+"""What joins two halves of a tile is so many times as large as the larger of them."""
 GRID_MIN: Final = 4
 """So many clear tiles are a grid, not a page that somebody shares."""
 NEXT_LINE: Final = 0.04
@@ -184,8 +187,8 @@ class Search:
         self._known: dict[Box, float] = {}
         self._sound = [box for box in self._leaves if self._is_clear(box)]
         # Of somebody who sits half in the dark the tile was cut in two.
-        halves = [hull_of(pair) for pair in self._root.pairs() if sum(map(self._is_clear, pair)) == 1]
-        self._joined = [box for box in halves if self._is_clear(box)]
+        halves = [pair for pair in self._root.pairs() if sum(map(self._is_clear, pair)) == 1]
+        self._joined = [hull_of(pair) for pair in halves if self._is_clear(hull_of(pair)) and _is_more(pair)]
 
     def best(self) -> Wall | None:
         """The best explanation of the picture; None where it shows no tile on this page."""
@@ -346,17 +349,14 @@ class Search:
 
     def _groups(self) -> list[list[Box]]:
         """Boxes of equal size, and boxes that are equally high or wide, the largest total area first."""
-        groups: list[list[Box]] = []
-        boxes = [*self._sound, *self._joined]
-        sides = np.array(boxes, dtype=np.int64).reshape(-1, 4)
-        sizes = sides[:, 2:] - sides[:, :2]
-        most = np.maximum(sizes[:, None], sizes[None])
-        same = np.abs(sizes[:, None] - sizes[None]) <= np.maximum(3, self._settings.size_tolerance * most)
-        for i in np.argsort(-sizes.prod(axis=1), kind="stable").tolist():
-            for alike in (same[i].all(axis=1), same[i, :, 1], same[i, :, 0]):
-                group = [boxes[k] for k in np.flatnonzero(alike)]
-                if group not in groups:
-                    groups.append(group)
+        groups = _alike(self._sound, self._settings.size_tolerance)
+        if self._joined:
+            whole = [box for box in self._sound if not any(covered(box, [joined]) >= WITHIN for joined in self._joined)]
+            groups += [
+                group
+                for group in _alike([*whole, *self._joined], self._settings.size_tolerance)
+                if group not in groups
+            ]
         groups.sort(key=lambda group: -sum(map(area, group)))
         return groups[:GROUPS_MAX]
 
@@ -584,6 +584,26 @@ class Search:
             for axis, _, outer in self._sides((x0, y0, x1, y1)):
                 free.append(float(self.mask.share(line_of((x0, y0, x1, y1), axis, outer), axis, wide=True)[0]))
         return min(1.0, inside / max(1.0, shown)) * (sum(free) / max(1, len(free))) ** 2
+
+
+def _alike(boxes: Sequence[Box], tolerance: float) -> list[list[Box]]:
+    """Boxes of equal size, and boxes that are equally high or wide; each group once."""
+    groups: list[list[Box]] = []
+    sides = np.array(boxes, dtype=np.int64).reshape(-1, 4)
+    sizes = sides[:, 2:] - sides[:, :2]
+    most = np.maximum(sizes[:, None], sizes[None])
+    same = np.abs(sizes[:, None] - sizes[None]) <= np.maximum(3, tolerance * most)
+    for i in np.argsort(-sizes.prod(axis=1), kind="stable").tolist():
+        for alike in (same[i].all(axis=1), same[i, :, 1], same[i, :, 0]):
+            group = [boxes[k] for k in np.flatnonzero(alike)]
+            if group not in groups:
+                groups.append(group)
+    return groups
+
+
+def _is_more(pair: Sequence[Box]) -> bool:
+    """Whether two boxes together are more than a box and what compression left of its border."""
+    return area(hull_of(pair)) >= MORE * max(map(area, pair))
 
 
 def _to_beat(best: Wall | None, wall: Wall) -> float:
