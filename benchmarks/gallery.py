@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--compress", type=int, metavar="CRF", help="as H.264 with this rate factor, such as 25")
     parser.add_argument("--true-tiles", action="store_true", help="give the tiles; only the ids are found")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--rooms", action="store_true", help="two people before some of the cameras, at most six tiles")
     parser.add_argument("--still", action="store_true", help="one layout each, no re-flows")
     parser.add_argument("--save", type=Path, metavar="DIR", help="pictures with boxes, one a second that is not right")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the figures, and those of every script")
@@ -135,8 +136,9 @@ def _runs(seeds: Sequence[int], options: argparse.Namespace) -> Iterator[Run]:
 def _script(seed: int, options: argparse.Namespace, cast: Cast) -> GalleryScript:
     size = SIZES[int(np.random.default_rng((seed, 28)).integers(len(SIZES)))]
     draw = partial(make_gallery, seed, seconds=options.seconds, size=size, fps=FPS, reflows=not options.still)
+    draw = partial(draw, rooms=options.rooms)
     script, n = draw(people=options.people), cast.people
-    while len(script.people) > cast.people and n > 1:  # nobody sits there twice
+    while script.n_faces > cast.people and n > 1:  # nobody sits there twice
         n -= 1
         script = draw(people=n)
     return script

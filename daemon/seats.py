@@ -18,6 +18,8 @@ from pipeline.identity import Seat, TileIdentity
 from pipeline.protocols import FaceSpotter
 from pipeline.types import U8, Box, FaceBoxes, Tile
 
+SPOT_AGAIN_S = 0.15
+"""So long after a re-flow faces are looked for again: in the next picture."""
 SPOT_EVERY_S = 1.0
 """How often faces are looked for in the whole picture: they tell two people in a tile, and a screen from a person."""
 
@@ -101,6 +103,7 @@ class GalleryFollower:
         self._spotter: FaceSpotter | None = None
         self._spot_at_s = -math.inf
         self._tiles: tuple[Box, ...] = ()
+        self._settled = False
 
     def look(self, image: U8, time_s: float) -> Seats:
         """Who is in this (H, W, 3) uint8 RGB picture; pictures come in order of time."""
@@ -111,7 +114,10 @@ class GalleryFollower:
             faces = self._spotter.find_all(image, self._tiles)
             self._spot_at_s = time_s + SPOT_EVERY_S
         layout = self._splitter.update(image, time_s, faces)
-        self._tiles = layout.tiles
+        if layout.settled and not (self._settled and len(layout.tiles) == len(self._tiles)):
+            # People who share a tile are one until their faces are seen.
+            self._spot_at_s = min(self._spot_at_s, time_s + SPOT_AGAIN_S)
+        self._tiles, self._settled = layout.tiles, layout.settled
         seats = self._identity.update(image, layout.tiles, time_s, settled=layout.settled)
         boxes = (seat.xyxy for seat in seats)
         images = tuple(image[y0:y1, x0:x1] for x0, y0, x1, y1 in boxes)

@@ -4,6 +4,7 @@ A shared screen has few colours and sharp edges; a camera has many colours and s
 both move; a portrait on the wall behind one of them does not.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -43,6 +44,12 @@ SIMILAR: Final = 1.8
 """Faces of one room differ in width by at most this factor."""
 ROOM_AFTER_S: Final = 2.0
 ALONE_AFTER_S: Final = 5.0
+SAT_ALIKE: Final = 0.25
+"""People sit as before where no way between their faces differs by more than this share of it, or of a face."""
+KNOWN_S: Final = 10.0
+"""For so long after a re-flow rooms are known again at once;"""
+ROOMS_KEPT: Final = 64
+"""so many of them, the latest."""
 MOVED: Final = 2.0
 """Mean change of a face's patch, in levels, from one look to the next: people always move, portraits do not."""
 PATCH: Final = 12
@@ -120,28 +127,36 @@ class _Face:
 
 @dataclass(slots=True)
 class _Room:
-    """One tile: its faces, where it is cut now, and when the cut was last borne out."""
+    """One tile: its faces, where it is cut now, when the cut was last borne out, how the people sat then."""
 
     faces: list[_Face] = field(default_factory=list)
     cuts: tuple[int, ...] = ()
     borne_out_s: float = 0.0
+    sat: tuple[float, ...] = ()
 
 
 class Rooms:
     """Cuts tiles in which several people sit half way between their faces, and keeps the cut for a while.
 
     Faces count once they have been there for `ROOM_AFTER_S`, are of similar size and have moved. Where they are not
-    seen for `ALONE_AFTER_S` the tile is whole again.
+    seen for `ALONE_AFTER_S` the tile is whole again. After a re-flow people who sit beside each other as some did
+    before count at once.
     """
 
     def __init__(self) -> None:
         self._rooms: dict[Box, _Room] = {}
+        self._before: deque[tuple[float, tuple[float, ...]]] = deque(maxlen=ROOMS_KEPT)
 
     def look(self, image: U8, time_s: float, tiles: Sequence[Box], faces: FaceBoxes) -> None:
         """Take in the faces of an (H, W, 3) uint8 picture with these tiles."""
+        gone = [room for box, room in self._rooms.items() if box not in tiles]
+        self._before += [(time_s, room.sat) for room in gone if room.cuts]
+        known = [sat for left_s, sat in self._before if time_s - left_s <= KNOWN_S]
         self._rooms = {box: self._rooms.get(box, _Room()) for box in tiles}
         for box, room in self._rooms.items():
             room.faces = [_follow(image, time_s, face, room.faces) for face in sorted(faces_in(box, faces))]
+            if not room.cuts and any(_alike(_sitting(room.faces), sat) for sat in known):
+                room.faces = [_Face(face.box, time_s - ROOM_AFTER_S, face.patch, moved=True) for face in room.faces]
             people = [face for face in room.faces if face.moved and time_s - face.since_s >= ROOM_AFTER_S]
             widths = [face.box[2] - face.box[0] for face in people]
             people = [f for f, width in zip(people, widths, strict=True) if width * SIMILAR >= max(widths)]
@@ -150,9 +165,9 @@ class Rooms:
             apart = BESIDE * max(widths, default=0)
             gaps = [round((a + b) / 2) for a, b in pairwise(middles) if b - a >= apart]
             if len(gaps) > len(room.cuts) or time_s - room.borne_out_s >= ALONE_AFTER_S:
-                room.cuts, room.borne_out_s = tuple(gaps), time_s
+                room.cuts, room.borne_out_s, room.sat = tuple(gaps), time_s, _sitting(people)
             elif len(gaps) == len(room.cuts):
-                room.borne_out_s = time_s
+                room.borne_out_s, room.sat = time_s, _sitting(people)
 
     def split(self, tiles: Sequence[Box]) -> tuple[Box, ...]:
         """The tiles, those with several people cut into one box each, from left to right."""
@@ -162,6 +177,23 @@ class Rooms:
             ends = [box[0], *(room.cuts if room else ()), box[2]]
             boxes += [(a, box[1], b, box[3]) for a, b in pairwise(ends)]
         return tuple(boxes)
+
+
+def _sitting(faces: Sequence[_Face]) -> tuple[float, ...]:
+    """How people sit beside each other: ways across and down from face to face in widths of the first, and sizes.
+
+    However the camera's picture is cropped and scaled, this stays.
+    """
+    ways: list[float] = []
+    for a, b in pairwise(sorted(face.box for face in faces)):
+        wide = a[2] - a[0]
+        ways += [(b[0] - a[0]) / wide, (b[1] - a[1]) / wide, (b[2] - b[0]) / wide]
+    return tuple(ways)
+
+
+def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether as many people as before, two or more, sit as they did."""
+    return len(a) == len(b) > 0 and all(abs(x - y) <= SAT_ALIKE * max(1.0, abs(y)) for x, y in zip(a, b, strict=True))
 
 
 def _follow(image: U8, time_s: float, box: Box, known: Sequence[_Face]) -> _Face:

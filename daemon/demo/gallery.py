@@ -10,13 +10,15 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from daemon.demo.layouts import Kind, Skin, place_picture, plan
+from daemon.demo.layouts import WIDE, Kind, Skin, place_picture, plan
 from daemon.demo.skins import make_skin
 from pipeline.types import Box
 
 STAND_S: Final = 5.0
 """A layout stands at least so long."""
 MOST: Final = 49
+ROOM_TILES: Final = 6
+"""Two people in a smaller tile could not be seen apart."""
 _NAMES: Final = (
     "Ada", "Bea Lund", "Cem", "Dora V.", "Emil", "Fay Adeyemi", "Gus", "Hana", "Ivo Brandt", "Jo", "Kemal", "Lea",
     "Maud Okafor", "Nils", "Oona", "Pia", "Quentin R.", "Rosa", "Sam", "Tove Lindqvist", "Uma", "Viktor", "Wanda",
@@ -68,7 +70,8 @@ class GalleryScript:
     """A recording of `seconds` at `fps` pictures per second, `size` = (width, height) pixels.
 
     speakers: who speaks, as (t0, t1, person). share: what a shared screen shows. face: whom of a cast the first
-    person is played by; the others follow.
+    person is played by; the others follow. rooms: people before whose camera somebody else sits at the right; these
+    others, their mates, are played by whoever follows in the cast.
     """
 
     seed: int
@@ -81,6 +84,16 @@ class GalleryScript:
     speakers: tuple[tuple[float, float, int], ...]
     share: Share
     face: int
+    rooms: tuple[int, ...] = ()
+
+    @property
+    def n_faces(self) -> int:
+        """How many people are played."""
+        return len(self.people) + len(self.rooms)
+
+    def mate(self, person: int) -> int | None:
+        """Who sits before the same camera, as a number that follows those of the people; None: nobody."""
+        return len(self.people) + self.rooms.index(person) if person in self.rooms else None
 
     def scene_at(self, time_s: float) -> int:
         """Which scene stands at this time."""
@@ -100,7 +113,7 @@ class GalleryScript:
                     "present": [list(span) for span in person.present],
                     "segments": self._segments(number - 1),
                 }
-                for number, person in enumerate(self.people, 1)
+                for number, person in self._everybody()
             },
             "layout": [
                 {
@@ -111,13 +124,14 @@ class GalleryScript:
                     **({"screen": _xywh(scene.screen), "screen_shows": self.share} if scene.screen else {}),
                     "tiles": [
                         {
-                            "person": f"p{tile.person + 1}",
-                            "rect": _xywh(tile.rect),
-                            "content_rect": _xywh(tile.content),
+                            "person": f"p{person + 1}",
+                            "rect": _xywh(rect),
+                            "content_rect": _xywh(content),
                             "name_rect": _xywh(tile.label),
                             "camera": "on" if tile.camera else "off",
                         }
                         for tile in scene.tiles
+                        for person, rect, content in self._shown(tile)
                     ],
                 }
                 for scene in self.scenes
@@ -125,12 +139,29 @@ class GalleryScript:
             "active_speaker": [{"t0": t0, "t1": t1, "person": f"p{person + 1}"} for t0, t1, person in self.speakers],
         }
 
+    def _everybody(self) -> list[tuple[int, GalleryPerson]]:
+        """Numbers from 1 on, mates at the end, under the name and in the call like those they sit with."""
+        people = [*self.people, *(self.people[person] for person in self.rooms)]
+        return list(enumerate(people, 1))
+
+    def _shown(self, tile: GalleryTile) -> list[tuple[int, Box, Box]]:
+        """Who is in a tile, with the part of the tile and of the picture that is theirs."""
+        mate = self.mate(tile.person)
+        if mate is None or not tile.camera:
+            return [(tile.person, tile.rect, tile.content)]
+        (x0, y0, x1, y1), (cx0, cy0, cx1, cy1) = tile.rect, tile.content
+        middle = (cx0 + cx1) // 2
+        return [
+            (tile.person, (x0, y0, middle, y1), (cx0, cy0, middle, cy1)),
+            (mate, (middle, y0, x1, y1), (middle, cy0, cx1, cy1)),
+        ]
+
     def _segments(self, person: int) -> list[dict[str, Any]]:
         """When the person's camera is on and off, while the person is shown."""
         found: list[dict[str, Any]] = []
         for scene in self.scenes:
             for tile in scene.tiles:
-                if tile.person != person:
+                if all(shown != person for shown, _, _ in self._shown(tile)):
                     continue
                 camera = "on" if tile.camera else "off"
                 if found and found[-1]["camera"] == camera and found[-1]["t1"] == scene.t0:
@@ -167,8 +198,11 @@ def make_gallery(
     size: tuple[int, int] = (1280, 720),
     fps: int = 10,
     reflows: bool = True,
+    rooms: bool = False,
 ) -> GalleryScript:
     """A meeting drawn from the seed: `people` at the start, or 1 to 49 of them; without `reflows` one layout.
+
+    With `rooms` two sit before one or two of the cameras, in a meeting of at most six tiles.
 
     Layouts stand at least five seconds. More than 49 are never there, nor more than can be seen in a picture of
     this size.
@@ -188,6 +222,7 @@ def make_gallery(
     # A tile of a person is at least 48 pixels high, or nobody could see the face.
     most = max(people or 1, min(MOST, (height // 56) * (width // 90)))
     n = people or min(most, int(rng.choice([rng.integers(1, 7), rng.integers(4, 17), rng.integers(10, MOST + 1)])))
+    n = min(n, ROOM_TILES) if rooms else n
     skin = make_skin(rng, size)
     times = _times(rng, seconds, fps) if reflows and rng.random() < 0.85 else []  # noqa: PLR2004
     kinds: tuple[Kind, ...] = ("grid", "speaker", "screen")
@@ -207,7 +242,8 @@ def make_gallery(
         states.append((time_s, replace(after, reflow_s=round(float(rng.choice([0, 0, 0.2, 0.3, 0.4])), 1))))
     if not reflows or len(states) == 1:
         states += _camera_turns(rng, state, seconds, fps)
-    aspects = tuple(_ASPECTS[int(rng.choice(5, p=(0.66, 0.16, 0.08, 0.04, 0.06)))] for _ in pool)
+    shared = _rooms(seed, state) if rooms else ()
+    aspects = tuple(WIDE if person in shared else aspect for person, aspect in enumerate(_aspects(rng, pool)))
     shuffled = rng.permutation(MOST).tolist()
     names = tuple(_name(rng, number) for number in shuffled)
     ends = [*(time_s for time_s, _ in states[1:]), float(seconds)]
@@ -220,7 +256,19 @@ def make_gallery(
     )
     share = SHARES[int(rng.integers(len(SHARES)))]
     speakers, face = _speakers(rng, scenes, fps), int(rng.integers(1000))
-    return GalleryScript(seed, size, fps, seconds, skin, cast, scenes, speakers, share, face)
+    return GalleryScript(seed, size, fps, seconds, skin, cast, scenes, speakers, share, face, shared)
+
+
+def _aspects(rng: np.random.Generator, pool: Sequence[int]) -> list[float]:
+    """Shapes of cameras' pictures, most of them 16:9."""
+    return [_ASPECTS[int(rng.choice(5, p=(0.66, 0.16, 0.08, 0.04, 0.06)))] for _ in pool]
+
+
+def _rooms(seed: int, state: _State) -> tuple[int, ...]:
+    """One or two of those whose camera is on at the start, if there are so many."""
+    rng = np.random.default_rng((seed, 33))
+    shown = [person for person in state.order if person not in state.off]
+    return tuple(sorted(rng.permutation(shown).tolist()[: int(rng.integers(1, 3))]))
 
 
 def _name(rng: np.random.Generator, number: int) -> str:

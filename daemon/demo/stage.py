@@ -120,7 +120,7 @@ class Stage:
         width, height = cx1 - cx0, cy1 - cy0
         aspect = self._script.people[tile.person].aspect
         full = (max(width, round(height * aspect)), max(height, round(width / aspect)))
-        picture = self._cast.picture(self._script.face + tile.person, time_s, full)
+        picture = self._camera(tile.person, time_s, full)
         left, top = (full[0] - width) // 2, (full[1] - height) // 2
         picture = picture[top : top + height, left : left + width]
         # The sensor's noise differs from picture to picture and from tile to tile.
@@ -138,6 +138,16 @@ class Stage:
             whole[cy0 - y0 : cy1 - y0, cx0 - x0 : cx1 - x0] = picture
             picture = whole
         self._paste(canvas, picture, tile.rect)
+
+    def _camera(self, person: int, time_s: float, size: tuple[int, int]) -> U8:
+        """What somebody's camera shows, at (width, height): with a mate each has one half of it."""
+        mate = self._script.mate(person)
+        first = self._script.face
+        if mate is None:
+            return self._cast.picture(first + person, time_s, size)
+        left = size[0] // 2
+        parts = ((person, left), (mate, size[0] - left))
+        return np.hstack([self._cast.picture(first + who, time_s, (width, size[1])) for who, width in parts])
 
     def _draw_avatar(self, canvas: U8, tile: GalleryTile) -> None:
         """The tile of somebody whose camera is off: initials."""
