@@ -148,7 +148,9 @@ def matched(
     """
     n, m = alike.shape
     margins = np.broadcast_to(margin, alike.shape)
-    gain = np.concatenate([np.maximum(alike + bonus - accept, 0), np.zeros((n, n))], axis=1)
+    # What it takes to be a match at all makes a pair no worse than one that it takes less for.
+    worth = np.where(alike + bonus > accept, alike + bonus - accept.min(axis=0), 0)
+    gain = np.concatenate([worth, np.zeros((n, n))], axis=1)
     rows, columns = linear_sum_assignment(gain, maximize=True)
     wanted = np.full(n, -1)
     clear = np.zeros(n, dtype=bool)

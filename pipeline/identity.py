@@ -352,7 +352,11 @@ class TileIdentity:
         alike = compare(looks.take(rows), [person.known_by() for person in people], same_camera)
         own = alike.diagonal()
         wanted, clear = matched(
-            alike, settings.gain * np.eye(len(rows)), np.full(alike.shape, settings.swap), settings.sure, settings.margin
+            alike,
+            settings.gain * np.eye(len(rows)),
+            np.full(alike.shape, settings.swap),
+            settings.sure,
+            settings.margin,
         )
         taken = {k: int(j) for k, j in enumerate(wanted) if j not in (-1, k) and alike[k, j] - own[k] >= settings.gain}
         for k, i in enumerate(rows):

@@ -44,6 +44,8 @@ SIMILAR: Final = 1.8
 """Faces of one room differ in width by at most this factor."""
 ROOM_AFTER_S: Final = 2.0
 ALONE_AFTER_S: Final = 5.0
+FACE_EDGE: Final = 0.25
+"""The outermost share of a face at either side may belong to somebody beside it."""
 SAT_ALIKE: Final = 0.25
 """People sit as before where no way between their faces differs by more than this share of it, or of a face."""
 KNOWN_S: Final = 10.0
@@ -164,7 +166,9 @@ class Rooms:
             # Two people sit beside each other: one face above another is a print on a shirt.
             apart = BESIDE * max(widths, default=0)
             gaps = [round((a + b) / 2) for a, b in pairwise(middles) if b - a >= apart]
-            if len(gaps) > len(room.cuts) or time_s - room.borne_out_s >= ALONE_AFTER_S:
+            # A face where the tile is cut: somebody else sits there, alone.
+            is_cut = any(_lies_on(cut, face.box) for cut in room.cuts for face in room.faces)
+            if len(gaps) > len(room.cuts) or is_cut or time_s - room.borne_out_s >= ALONE_AFTER_S:
                 room.cuts, room.borne_out_s, room.sat = tuple(gaps), time_s, _sitting(people)
             elif len(gaps) == len(room.cuts):
                 room.borne_out_s, room.sat = time_s, _sitting(people)
@@ -177,6 +181,12 @@ class Rooms:
             ends = [box[0], *(room.cuts if room else ()), box[2]]
             boxes += [(a, box[1], b, box[3]) for a, b in pairwise(ends)]
         return tuple(boxes)
+
+
+def _lies_on(x: int, face: Box) -> bool:
+    """Whether a column goes through a face, not just through the edge of what the detector calls one."""
+    edge = FACE_EDGE * (face[2] - face[0])
+    return face[0] + edge < x < face[2] - edge
 
 
 def _sitting(faces: Sequence[_Face]) -> tuple[float, ...]:

@@ -93,10 +93,10 @@ SCATTERED: Final = 0.6
 """How far a big region that is cut into pieces counts as evident: slides are."""
 MOSTLY: Final = 0.6
 """A piece that takes so much of a big region is what it shows."""
-APART_PX: Final = 3
-"""A region that reaches out of a strip by more than this holds something else."""
 MORE: Final = 1.15
 """What joins two halves of a tile is so many times as large as the larger of them."""
+HALF: Final = 0.5
+"""A line of a big region is not page on more than this share."""
 GRID_MIN: Final = 4
 """So many clear tiles are a grid, not a page that somebody shares."""
 NEXT_LINE: Final = 0.04
@@ -327,7 +327,7 @@ class Search:
         for a, b in runs(wide):
             if b - a <= THIN_PX:
                 # The border around who speaks takes a part of one of a narrow gutter's lines.
-                beside = float(max(shares[a - 1], shares[b])) if 0 < a and b < n else 0.0
+                beside = float(max(shares[a - 1], shares[b])) if a > 0 and b < n else 0.0
                 whole = b - a >= least or a == 0 or b == n or (near[a:b].all() and beside >= BESIDE)
                 gutter[a:b] = whole and self._is_valley(box, axis, (a, b), near)
                 continue
@@ -353,9 +353,7 @@ class Search:
         if self._joined:
             whole = [box for box in self._sound if not any(covered(box, [joined]) >= WITHIN for joined in self._joined)]
             groups += [
-                group
-                for group in _alike([*whole, *self._joined], self._settings.size_tolerance)
-                if group not in groups
+                group for group in _alike([*whole, *self._joined], self._settings.size_tolerance) if group not in groups
             ]
         groups.sort(key=lambda group: -sum(map(area, group)))
         return groups[:GROUPS_MAX]
@@ -387,10 +385,9 @@ class Search:
         """
         regions = _around(self._root, group)
         _, top, width, bottom = self.mask.stage
-        hull, near = hull_of(group), regions[0]
+        hull = hull_of(group)
         for axis, band in ((0, part_of(hull, 1, (top, bottom))), (1, part_of(hull, 0, (0, width)))):
-            beyond = max(hull[axis] - near[axis], near[axis + 2] - hull[axis + 2])
-            if beyond > APART_PX and all(self._in_line(box, group[0], 1 - axis) for box in group):
+            if band not in regions and all(self._in_line(box, group[0], 1 - axis) for box in group):
                 regions.append(band)
         return regions
 
@@ -427,11 +424,20 @@ class Search:
     def _to_the_edge(self, main: Box) -> Box:
         """A big region with what shows right above and below it where tool bars are: lines of a shared page."""
         near = NEXT_LINE * self.mask.size[0]
+        main = self._between_lines(main)
         for box in sorted(self._leaves, key=lambda box: abs(box[1] + box[3] - main[1] - main[3])):
             gap = max(box[1] - main[3], main[1] - box[3])
             if self._is_bar(box) and main[0] <= box[0] and box[2] <= main[2] and 0 <= gap <= near:
                 main = hull_of([main, box])
         return main
+
+    def _between_lines(self, main: Box) -> Box:
+        """A big region with what is nearly of the page's colour right above and below it, up to the next line of page."""
+        x0, y0, x1, y1 = main
+        _, top, _, bottom = self.mask.stage
+        page = self.mask.share((x0, top, x1, bottom), 1) >= HALF
+        above, below = np.flatnonzero(page[: y0 - top]), np.flatnonzero(page[y1 - top :])
+        return x0, top + int(above[-1]) + 1 if len(above) else y0, x1, y1 + int(below[0]) if len(below) else y1
 
     def _is_strip(self, boxes: list[Box]) -> bool:
         """Whether boxes are clear tiles of one size in one row or column."""

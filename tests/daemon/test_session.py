@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import grid, p, wall
-from cameras import camera, layout, wall_of
+from cameras import avatar, camera, layout, wall_of
 from videos import run, write_pictures, write_video
 
 from config.sections import SourceSection

@@ -141,6 +141,17 @@ def test_beyond_doubt_is_sure_and_alone() -> None:
     assert clear.tolist() == [True, False]
 
 
+def test_what_a_match_takes_is_no_handicap() -> None:
+    """Both tiles look most like their own person, for which it takes more: nobody is taken for the other."""
+    alike = np.array([[0.99, 0.89], [0.88, 0.99]])
+    accept = np.array([[0.7, 0.55], [0.55, 0.7]])
+    wanted, clear = matched(alike, np.zeros((2, 2)), accept, 0.7, 0.08)
+    assert wanted.tolist() == [0, 1]
+    assert clear.tolist() == [True, True]
+    below = matched(np.array([[0.6]]), np.zeros((1, 1)), np.array([[0.7]]), 0.7, 0.08)[0]
+    assert below.tolist() == [-1]
+
+
 def test_a_bonus_decides_between_equals() -> None:
     """Where all look the same, the place does."""
     wanted, _ = matched(np.full((2, 2), 0.9), np.array([[0.0, 0.1], [0.1, 0.0]]), np.full((2, 2), 0.5), 0.7, 0.08)

@@ -365,6 +365,76 @@ def test_an_upright_phone_at_the_end_of_a_strip_has_a_narrow_tile() -> None:
     assert close(find_tiles(image), tiles)
 
 
+def test_an_upright_phone_in_a_strip_without_gutters_is_as_narrow_as_it_is() -> None:
+    """It hangs together with the tile above it, which nearly touches it: page at its sides tells its width."""
+    tiles = [(640, 20 + 92 * i, 800, 110 + 92 * i) for i in range(4)]
+    tiles[2] = (695, tiles[2][1], 745, tiles[2][3])
+    image = slide(wall((420, 820), tiles), (10, 20, 620, 400))
+    # What compression leaves of a gutter.
+    image[202:204, 695:745] = 90
+    assert close(find_tiles(image), tiles)
+
+
+def test_a_strip_is_found_though_gutters_go_on_in_what_is_shared() -> None:
+    """Lines of text on the gallery's colour, and a picture, between rows that are empty across the whole window."""
+    size, tiles, main = strip()
+    image = wall(size, tiles)
+    x0, _, x1, _ = main
+    for top, height in ((8, 40), (106, 30), (150, 20), (204, 60), (302, 30), (340, 40)):
+        image[top : top + height, x0:x1] = 200
+        image[top : top + height, x0 + 200 : x0 + 204] = 20
+    # Somebody in the dark: all that shows of the last tile is a part of it.
+    a, b, c, d = tiles[3]
+    image[b:d, a:c] = 20
+    image[b + 20 : d, a + 60 : c] = np.random.default_rng(5).integers(40, 200, (d - b - 20, c - a - 60, 3))
+    assert close(find_tiles(image), tiles)
+
+
+def test_half_a_tile_in_the_dark_is_a_part_of_the_other_half() -> None:
+    """Of one beside a shared page a dark wall was taken for a gutter."""
+    image = slide(wall((500, 900), [(720, 20, 880, 110)]), (10, 20, 700, 480))
+    image[20:110, 838:846] = 20
+    assert close(find_tiles(image), [(720, 20, 880, 110)])
+
+
+def test_between_two_far_from_each_other_is_one_in_the_dark() -> None:
+    """The first and the third of a row: the one between them shows little but a face, and is a step away from both."""
+    size, tiles, main = strip(4, "bottom")
+    image = slide(wall(size, tiles), main)
+    for a, b, c, d in (tiles[1], tiles[3]):
+        image[b:d, a:c] = 20
+        image[b + 10 : d, a + 60 : c - 20] = np.random.default_rng(a).integers(40, 200, (d - b - 10, c - a - 80, 3))
+    assert close(find_tiles(image), tiles)
+
+
+def test_a_gutter_of_one_line_beside_a_border_is_a_gutter() -> None:
+    """Compression smears the border around who speaks into one of two lines, on a half of the row."""
+    boxes = [(0, 40, 300, 208), (302, 40, 602, 208), (0, 210, 300, 378), (302, 210, 602, 378)]
+    image = wall((420, 602), boxes)
+    image[208, 0:150] = (70, 75, 95)
+    assert close(find_tiles(image), boxes)
+
+
+def test_the_border_around_who_speaks_is_no_page() -> None:
+    """Its sides fill whole lines, and cut the window into regions that hold the tiles and the page around them."""
+    tiles = [(20, 150, 180, 240), (20, 250, 180, 340), (420, 60, 640, 440)]
+    image = wall((500, 860), tiles)
+    for x in (412, 646):
+        image[:, x : x + 4] = (137, 178, 245)
+    for y in (52, 446):
+        image[y : y + 4] = (137, 178, 245)
+    assert {box[:2] for box in find_tiles(image)} >= {box[:2] for box in tiles[:2]}
+
+
+def test_equal_tiles_are_no_shared_page() -> None:
+    """Six in two rows above one that a dark line cuts in two are not a page with a strip of pieces below."""
+    boxes = grid(3, 3)[:7]
+    image = wall((302, 512), boxes)
+    x0, y0, _, y1 = boxes[6]
+    image[y0:y1, x0 + 38 : x0 + 41] = 20
+    assert close(find_tiles(image), boxes)
+
+
 def test_names_below_tiles_are_no_tiles() -> None:
     """A line of text under each tile, and one between the tiles, change nothing."""
     boxes = [(8 + c * 208, 8 + r * 150, 208 + c * 208, 120 + r * 150) for r in range(3) for c in range(3)]
@@ -764,6 +834,21 @@ def test_two_people_before_one_camera_are_two() -> None:
     alone = people((120, 100, 220, 200))
     after = [len(splitter.update(room(t, portrait=False), float(t), alone).tiles) for t in range(4, 10)]
     assert after == [2, 2, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(("second_x", "n"), [pytest.param(210, 3, id="as before"), pytest.param(122, 2, id="closer")])
+def test_two_people_before_one_camera_are_known_after_a_reflow(second_x: int, n: int) -> None:
+    """In a smaller tile the first faces that are seen cut it where two sat like that before; others wait."""
+    splitter = GallerySplitter()
+    for t in range(4):
+        splitter.update(room(t, portrait=False), float(t), FACES)
+    tiles = [(20, 100, 310, 263), (330, 100, 620, 263)]
+    faces = people((74, 145, 119, 190), (second_x, 145, second_x + 45, 190), (440, 145, 485, 190))
+    for k in range(6):
+        image = wall((360, 640), tiles)
+        image[100:262, 20:310] = room(5 + k, portrait=False)[::2, ::2][9:171, :290]
+        layout = splitter.update(image, 4 + k / 5, faces if k == 5 else None)
+    assert (len(layout.tiles), layout.settled) == (n, True)
 
 
 def test_a_portrait_on_the_wall_is_nobody() -> None:
