@@ -97,8 +97,6 @@ MORE: Final = 1.15
 """What joins two halves of a tile is so many times as large as the larger of them."""
 HALF: Final = 0.5
 """A line of a big region is not page on more than this share."""
-GRID_MIN: Final = 4
-"""So many clear tiles are a grid, not a page that somebody shares."""
 NEXT_LINE: Final = 0.04
 """Lines of a shared page are no further apart than this share of the picture's height."""
 OBVIOUS: Final = 0.9
@@ -407,8 +405,6 @@ class Search:
         if len(left) > 1 and area(main) < area(hull_of(grid)) and self._is_strip(left):
             # Nobody shares a row of equal pictures: the row is the strip, and the grid is on the page that is shared.
             return None
-        if self._is_grid(left, main):
-            return None
         if len(left) > 1 and any(self._same(main, box, side) for box in grid for side in (0, 1)):
             # As high or as wide as a tile, and in pieces: a row or column of the grid.
             return None
@@ -443,12 +439,6 @@ class Search:
         """Whether boxes are clear tiles of one size in one row or column."""
         equal = all(self._same(box, boxes[0], side) for box in boxes for side in (0, 1))
         return equal and in_line(boxes) and all(box in self._sound for box in boxes)
-
-    def _is_grid(self, boxes: list[Box], main: Box) -> bool:
-        """Whether boxes in a big region are clear tiles of one size, on most of it."""
-        clear = [box for box in boxes if box in self._sound]
-        equal = [box for box in clear if all(self._same(box, max(clear, key=area), side) for side in (0, 1))]
-        return len(equal) >= GRID_MIN and sum(map(area, equal)) >= MOSTLY * area(main)
 
     def _left_over(self, grid: list[Box]) -> list[Box]:
         """What shows beside a grid: not tool bars, nor names below tiles, nor specks between them."""

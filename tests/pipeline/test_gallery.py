@@ -426,15 +426,6 @@ def test_the_border_around_who_speaks_is_no_page() -> None:
     assert {box[:2] for box in find_tiles(image)} >= {box[:2] for box in tiles[:2]}
 
 
-def test_equal_tiles_are_no_shared_page() -> None:
-    """Six in two rows above one that a dark line cuts in two are not a page with a strip of pieces below."""
-    boxes = grid(3, 3)[:7]
-    image = wall((302, 512), boxes)
-    x0, y0, _, y1 = boxes[6]
-    image[y0:y1, x0 + 38 : x0 + 41] = 20
-    assert close(find_tiles(image), boxes)
-
-
 def test_names_below_tiles_are_no_tiles() -> None:
     """A line of text under each tile, and one between the tiles, change nothing."""
     boxes = [(8 + c * 208, 8 + r * 150, 208 + c * 208, 120 + r * 150) for r in range(3) for c in range(3)]

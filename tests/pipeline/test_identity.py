@@ -318,7 +318,7 @@ def test_who_was_taken_for_another_gives_the_id_back() -> None:
     """A tile that resembled somebody in the first picture turns out to be new, for the other one is in the next."""
     call = Call()
     call.show([0, 1, 2, 3], NINE[:4], looks=5)
-    first = call.show([2, 3, mixed(0, 20, 0.4), mixed(0, 22, 0.3), 1], NINE[4:])
+    first = call.show([2, 3, mixed(0, 20, 0.6), mixed(0, 22, 0.55), 1], NINE[4:])
     assert first[2] == P[0]
     assert call.certain == [True, True, False, False, True]
     after = call.show([2, 3, 20, 0, 1], NINE[4:])
@@ -330,9 +330,9 @@ def test_of_two_tiles_that_resemble_somebody_the_better_is_theirs() -> None:
     """Which one it is shows in the second picture; the other one is somebody new."""
     call = Call()
     call.show([0, 1, 2, 3], NINE[:4], looks=5)
-    first = call.show([2, 3, mixed(0, 20, 0.4), mixed(0, 22, 0.3), 1], NINE[4:])
+    first = call.show([2, 3, mixed(0, 20, 0.6), mixed(0, 22, 0.55), 1], NINE[4:])
     assert first[2] == P[0]
-    after = call.show([2, 3, mixed(0, 20, 0.25), mixed(0, 22, 0.6), 1], NINE[4:])
+    after = call.show([2, 3, mixed(0, 20, 0.25), mixed(0, 22, 0.8), 1], NINE[4:])
     assert (after[0], after[1], after[3], after[4]) == (P[2], P[3], P[0], P[1])
     assert after[2] not in P[:4]
 
