@@ -299,3 +299,39 @@ def test_a_recording_needs_even_sides(tmp_path: Path) -> None:
     script = make_gallery(1, seconds=1, people=2, size=(641, 360))
     with pytest.raises(ValueError, match="even width and height, not 641x360"):
         write_gallery(tmp_path / "odd.mp4", script, PlainCast(), crf=25)
+
+
+@given(st.integers(0, 10**4), st.integers(1, MOST))
+@settings(max_examples=40)
+def test_two_before_a_camera_have_a_half_each(seed: int, people: int) -> None:
+    """In the truth as in the picture: both are in the call like the one whose camera it is, and nobody else changes."""
+    script = make_gallery(seed, seconds=12, people=people, rooms=True)
+    truth = script.truth()
+    assert len(script.scenes[0].tiles) <= 6
+    assert script.n_faces == len(truth["people"]) == len(script.people) + len(script.rooms)
+    assert make_gallery(seed, seconds=12, people=people).rooms == ()
+    for scene, shown in zip(script.scenes, truth["layout"], strict=True):
+        rects = {tile["person"]: tile["rect"] for tile in shown["tiles"]}
+        for tile in scene.tiles:
+            x0, y0, x1, y1 = tile.rect
+            left = rects[f"p{tile.person + 1}"]
+            mate = script.mate(tile.person)
+            if mate is None or not tile.camera:
+                assert left == [x0, y0, x1 - x0, y1 - y0]
+            else:
+                right = rects[f"p{mate + 1}"]
+                assert (left[:2], right[0], right[0] + right[2]) == ([x0, y0], left[0] + left[2], x1)
+                assert abs(left[2] - right[2]) <= 1
+
+
+def test_two_before_a_camera_are_drawn_side_by_side() -> None:
+    """The left half shows the one, the right half whoever follows the others in the cast."""
+    seed = next(k for k in range(99) if make_gallery(k, seconds=3, people=3, rooms=True).rooms)
+    script = make_gallery(seed, seconds=3, people=3, rooms=True)
+    image = next(pictures(script, PlainCast()))
+    for tile in script.scenes[0].tiles:
+        mate = script.mate(tile.person)
+        if mate is not None and tile.camera:
+            x0, y0, x1, y1 = tile.content
+            for who, x in ((tile.person, (3 * x0 + x1) // 4), (mate, (x0 + 3 * x1) // 4)):
+                assert image[(y0 + y1) // 2, x].argmax() == (script.face + who) % 3
