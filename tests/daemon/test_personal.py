@@ -404,7 +404,7 @@ def test_pictures_are_kept_only_where_wanted_and_encrypted(tmp_path: Path) -> No
                 evidence = FaceEvidence(embedding, embedding, mesh, crop)
                 reading = FaceReading(ANNA, float(second), 0.9, p(neutral=1.0), p(neutral=1.0), None, evidence)
                 session.see([reading])
-                fused = fuse(read_second(ANNA, second, [reading], 1), 0.5)
+                fused = fuse(read_seconds(second, {ANNA: [reading]}, 1)[0], 0.5)
                 await session.second(CallSecond(second, (fused,), NOBODY, (), (), ()))
                 assert await session.label(ANNA, Correction("anger")) == 1
             rows = kept(stage.root)
