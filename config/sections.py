@@ -203,6 +203,8 @@ class HttpSection(Section):
     """Bearer token of the API and of WHIP."""
     token_file: Path | None = None
     """A file that holds it."""
+    origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/\s*]+$")], ...] = ()
+    """Pages of other origins that may push by WHIP from a browser (CORS), such as https://studio.example; none."""
 
     @field_validator("token")
     @classmethod
@@ -405,14 +407,27 @@ class SessionSection(Section):
 
     name: str = Field(pattern=SESSION_NAME)
     """Stands in topics and metrics: no person's name."""
-    url: str = Field(pattern=ADDRESS)
+    url: str = Field(pattern=ADDRESS, repr=False)
     purpose: Purpose
     consent: Consent | None = None
     """None: `required` for live calls, `declared` for recordings."""
+    granted: tuple[Annotated[str, Field(pattern=PSEUDONYM)], ...] = ()
+    """Participants who agreed to be read, where the room or the configuration makes their pseudonyms last."""
+    denied: tuple[Annotated[str, Field(pattern=PSEUDONYM)], ...] = ()
+    """Participants who are never to be read, whatever the others agreed to."""
     source: SourceSection | None = None
     """None: as in `source`."""
     participants: Mapping[str, Annotated[str, Field(pattern=PSEUDONYM)]] = Field(default_factory=dict)
     """Names in the room, and the pseudonyms by which these people are to be known; names never leave the machine."""
+
+    @model_validator(mode="after")
+    def _one_answer_each(self) -> Self:
+        """Nobody agrees and refuses."""
+        both = sorted({*self.granted} & {*self.denied})
+        if both:
+            msg = f"granted and denied: {', '.join(both)} cannot be in both"
+            raise ValueError(msg)
+        return self
 
     @field_validator("purpose", mode="before")
     @classmethod

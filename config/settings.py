@@ -29,6 +29,7 @@ from config.engine import (
     PolarisationSection,
 )
 from config.errors import ConfigError
+from config.privacy import ApiSection, AuditSection, PrivacySection
 from config.sections import (
     AnalysisSection,
     GallerySection,
@@ -85,6 +86,9 @@ class Settings(BaseSettings):
     home_assistant: HomeAssistantSection = HomeAssistantSection()
     lsl: LslSection = LslSection()
     http: HttpSection = HttpSection()
+    api: ApiSection = ApiSection()
+    privacy: PrivacySection = PrivacySection()
+    audit: AuditSection = AuditSection()
     source: SourceSection = SourceSection()
     webrtc: WebRtcSection = WebRtcSection()
     limits: LimitsSection = LimitsSection()

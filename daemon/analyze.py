@@ -21,8 +21,10 @@ from daemon.app import (
     make_reader,
     make_session,
     recording_info,
+    state_folder,
 )
 from daemon.consent import ConsentGate
+from daemon.erasure_register import register
 from daemon.errors import FailedError, UnusableInputError
 from daemon.inference import FaceReader
 from daemon.personal_session import PersonalSession
@@ -95,15 +97,16 @@ async def analyze(
         FailedError: The disk does not take it.
         UnusableInputError: The annotations do not fit what was found; everything is written, the report without them.
     """
-    minimum = settings.group.minimum
-    info = recording_info(recording, models, purpose=purpose, minimum=minimum, anchor=anchor, seed=seed)
+    info = recording_info(settings, recording, models, purpose=purpose, anchor=anchor, seed=seed)
     metrics = make_metrics(settings, models, CollectorRegistry())
+    # Before anything is written, so that nobody in it is ever out of reach.
+    register(state_folder(settings), "analysis", folder)
     try:
         # Until it is done it is partial, also for whoever finds it after a power cut.
         _write_json(folder / "summary.json", {"schema": SUMMARY, "partial": True, "reason": "still being written"})
         source = FileSource(recording, rate_hz=settings.analysis.rate_hz)
-        metadata = {"attuned.version": attuned_version(), "attuned.purpose": purpose}
-        tables = TablesSink(folder, metadata=metadata)
+        why = {"attuned.purpose": purpose, "attuned.basis": info.basis}
+        tables = TablesSink(folder, metadata={"attuned.version": attuned_version(), **why})
         session = faces = None
         try:
             async with (
@@ -220,6 +223,8 @@ def _summary(
         "version": attuned_version(),
         "libraries": {name: version(name) for name in ("av", "mediapipe", "numpy", "onnxruntime")},
         "purpose": session.info.purpose,
+        "basis": session.info.basis,
+        "group_only": session.info.group_only,
         "recording": {
             "fingerprint": recording.fingerprint,
             "duration_s": round(tally.end_s, 3),

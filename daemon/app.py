@@ -98,37 +98,47 @@ def attuned_version() -> str:
 
 
 def session_info(
-    models: ExpressionModels, *, session: str, boot: str, seed: str, anchor: datetime, purpose: str, minimum: int
+    settings: Settings,
+    models: ExpressionModels,
+    *,
+    session: str,
+    boot: str,
+    seed: str,
+    anchor: datetime,
+    purpose: str,
 ) -> SessionInfo:
-    """Who a session is, and what reads in it."""
+    """Who a session is, what reads in it, and what may be told of it."""
+    privacy, minimum = settings.privacy, settings.group.minimum
     return SessionInfo(
         stamp=Stamp(session=session, boot=boot, anchor=anchor),
         seed=seed,
         purpose=purpose,
         versions=Versions(models.pixel.version, models.landmark.version),
-        minimum=minimum,
+        minimum=max(minimum, privacy.group_minimum) if privacy.group_only else minimum,
+        basis=privacy.basis,
+        group_only=privacy.group_only,
     )
 
 
 def recording_info(
+    settings: Settings,
     recording: Recording,
     models: ExpressionModels,
     *,
     purpose: str,
-    minimum: int,
     anchor: datetime | None = None,
     seed: str | None = None,
 ) -> SessionInfo:
     """Who the analysis of a recording is: made from the recording, so that the same one gives the same bytes."""
     seed = seed or recording.fingerprint
     return session_info(
+        settings,
         models,
         session=f"s-{recording.fingerprint[:8]}",
         boot=sha256(f"{recording.fingerprint}:{seed}".encode()).hexdigest()[:16],
         seed=seed,
         anchor=anchor or recording.anchor,
         purpose=purpose,
-        minimum=minimum,
     )
 
 
@@ -455,13 +465,13 @@ class Node:
                 )
             await stack.enter_async_context(source)
             info = session_info(
+                settings,
                 self._models,
                 session=plan.id,
                 boot=token_hex(8),
                 seed=seed,
                 anchor=anchor,
                 purpose=plan.purpose,
-                minimum=settings.group.minimum,
             )
             if self._personal is not None:
                 self._reader.personalise(info.id, crops=settings.personal.keep_crops)

@@ -96,7 +96,7 @@ async def run_bench(settings: Settings, seconds: int) -> dict[str, Any]:
 
         async def chain(*, paced: bool, on_frame: Callable[[float], None]) -> tuple[Stopwatch, float]:
             watch = Stopwatch()
-            info = recording_info(recording, models, purpose="demo", minimum=settings.group.minimum)
+            info = recording_info(settings, recording, models, purpose="demo")
             async with (
                 make_reader(settings, models, watch) as reader,
                 FileSource(recording, rate_hz=rate_hz, paced=paced) as source,

@@ -16,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 
 import polars as pl
 
+from daemon.erasure_register import register
 from daemon.errors import FailedError, UnusableInputError
 from daemon.sinks.history import READING_COLUMNS, VERSION
 from pipeline.emotions import EMOTIONS
@@ -23,7 +24,7 @@ from pipeline.emotions import EMOTIONS
 Format = Literal["csv", "parquet", "emotionml"]
 
 CHUNK_ROWS = 20_000
-TEXTS = {"session", "boot", "purpose", "participant", "top", "head_pixel", "head_landmark"}
+TEXTS = {"session", "boot", "purpose", "basis", "participant", "top", "head_pixel", "head_landmark"}
 COUNTS = {"n_frames": pl.Int64, "abstain": pl.Boolean}
 SECONDS_SCHEMA: dict[str, Any] = {
     name: pl.String if name in TEXTS else COUNTS.get(name, pl.Float64) for name in READING_COLUMNS
@@ -34,6 +35,7 @@ GROUP_SCHEMA: dict[str, Any] = {
     "session": pl.String,
     "boot": pl.String,
     "purpose": pl.String,
+    "basis": pl.String,
     "ts": pl.Float64,
     **{f"p_{name}": pl.Float64 for name in EMOTIONS},
     **{f"denoised_{name}": pl.Float64 for name in EMOTIONS},
@@ -97,7 +99,8 @@ def export(history: Path, out: Path, span: Span, style: Format, *, force: bool =
         with closing(sqlite3.connect(f"file:{quote(str(history.resolve()))}?mode=ro", uri=True)) as db:
             (found,) = db.execute("PRAGMA user_version").fetchone()
             if found != VERSION:
-                msg = f"{history}: was written by another version of attuned ({found}, not {VERSION}); use that one"
+                what = "start attuned run once, which brings it up to date" if found < VERSION else "use that one"
+                msg = f"{history}: was written by another version of attuned ({found}, not {VERSION}); {what}"
                 raise UnusableInputError(msg)
             db.execute("BEGIN")
             written = _emotionml(db, out, span) if style == "emotionml" else _tables(db, out, span, style)
@@ -107,6 +110,7 @@ def export(history: Path, out: Path, span: Span, style: Format, *, force: bool =
     except (OSError, pl.exceptions.ComputeError) as error:
         msg = f"{out}: cannot be written ({error}); free the disk, or give another OUT"
         raise FailedError(msg) from error
+    register(history.parent, "export", out)
     return {"out": str(out), "format": style, "files": written}
 
 
@@ -116,7 +120,7 @@ def _tables(db: sqlite3.Connection, out: Path, span: Span, style: Format) -> dic
         {**dict(zip(READING_COLUMNS, row, strict=True)), "abstain": bool(row[READING_COLUMNS.index("abstain")])}
         for row in _select(db, "readings", ", ".join(READING_COLUMNS), span)
     )
-    groups = (_group(*row) for row in _select(db, "groups", "session, boot, purpose, ts, payload", span))
+    groups = (_group(*row) for row in _select(db, "groups", "session, boot, purpose, basis, ts, payload", span))
     written = {
         f"seconds.{style}": _write(out / f"seconds.{style}", seconds, SECONDS_SCHEMA),
         f"group.{style}": _write(out / f"group.{style}", groups, GROUP_SCHEMA),
@@ -135,10 +139,10 @@ def _select(db: sqlite3.Connection, table: str, columns: str, span: Span) -> Ite
     yield from db.execute(f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY ts, id", values)  # noqa: S608 (both are ours)
 
 
-def _group(session: str, boot: str, purpose: str, ts: float, payload: str) -> dict[str, object]:
+def _group(session: str, boot: str, purpose: str, basis: str | None, ts: float, payload: str) -> dict[str, object]:
     """A row of `GROUP_SCHEMA`."""
     told: dict[str, Any] = json.loads(payload)
-    row: dict[str, object] = {"session": session, "boot": boot, "purpose": purpose, "ts": ts}
+    row: dict[str, object] = {"session": session, "boot": boot, "purpose": purpose, "basis": basis, "ts": ts}
     for prefix, key in (("p_", "probabilities"), ("denoised_", "denoised")):
         row |= {prefix + name: (told[key] or {}).get(name) for name in EMOTIONS}
     row |= {name: json.dumps(told[name], separators=(",", ":")) for name in GROUP_FIELDS}
@@ -172,10 +176,12 @@ def _emotionml(db: sqlite3.Connection, out: Path, span: Span) -> dict[str, int]:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n')
         file.write(f'<emotionml version="1.0" xmlns="{NAMESPACE}" xmlns:attuned="{INFO_NAMESPACE}">\n')
         condition, bounds = span.where()
-        query = f"SELECT DISTINCT session, purpose FROM readings WHERE {condition} ORDER BY session, purpose"  # noqa: S608 (ours)
+        selects = (f"SELECT session, purpose, basis FROM {name} WHERE {condition}" for name in ("readings", "groups"))  # noqa: S608 (ours)
+        query = f"{' UNION '.join(selects)} ORDER BY session, purpose"
         sessions = "".join(
-            f"<attuned:session name={quoteattr(session)} purpose={quoteattr(purpose)}/>"
-            for session, purpose in db.execute(query, bounds)
+            f"<attuned:session name={quoteattr(session)} purpose={quoteattr(purpose)}"
+            f" basis={quoteattr(basis or 'unknown')}/>"
+            for session, purpose, basis in db.execute(query, (*bounds, *bounds))
         )
         file.write(f" <info>{sessions}</info>\n" if sessions else "")
         file.write(f' <vocabulary type="category" id="{OWN}"><item name="neutral"/></vocabulary>\n')

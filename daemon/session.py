@@ -1,6 +1,7 @@
 """One call: source → seats → consent → faces → seconds → sinks."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
@@ -13,12 +14,17 @@ from daemon.inference import FaceReader
 from daemon.latest import LatestSlot
 from daemon.seats import Seating
 from daemon.sources.source import Moment, Source, SourceState, State
+from pipeline.anonymity import group_only, group_only_events, is_large
 from pipeline.call import Call, CallSettings
 from pipeline.types import Box, CallSecond, Event, FaceReading
 from pipeline.wire import Stamp, Versions
 
 TICK_S = 0.25
 """Without a moment for so long, a session in real time looks whether seconds are over."""
+INDIVIDUAL_KINDS = frozenset({"change", "dismissed"})
+"""Events that say what somebody expressed; they come seconds later than what they tell."""
+FORGOTTEN_MAX = 1024
+"""People whose erasure a session remembers, to keep back what is told late; the earliest give way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,10 @@ class SessionInfo:
     versions: Versions
     minimum: int
     """Members from which on the group is published."""
+    basis: str = "consent"
+    """Legal basis of the processing."""
+    group_only: bool = False
+    """Whether nothing of an individual is given out; then so many faces must be read for the group to be told."""
 
     @property
     def id(self) -> str:
@@ -161,6 +171,8 @@ class Session:
         self._off: frozenset[str] = frozenset()
         self._was_live = False
         self._lost = False
+        self._is_large = False
+        self._forgotten_s: dict[str, float] = {}
 
     async def run(self, on_frame: Callable[[float], None] = lambda _: None) -> None:
         """From the first moment to the last; `on_frame` is told how far it is.
@@ -170,7 +182,7 @@ class Session:
         Raises:
             SourceError: The source cannot be reached, or no longer.
         """
-        started = {"purpose": self.info.purpose, "consent": self.consent.mode}
+        started = {"purpose": self.info.purpose, "basis": self.info.basis, "consent": self.consent.mode}
         await self._tell_events([Event("session_started", self._now_s, (), started)])
         await self._tell_state(self.state)
         problem: str | None = "internal error"
@@ -193,9 +205,19 @@ class Session:
     async def set_consent(self, participant: str, *, granted: bool) -> None:
         """Takes effect with the next frame; fewer than one second."""
         changed = self.consent.set(participant, granted=granted)
+        if not granted:
+            self._call.forget(participant)
         if changed and participant in self.participants:
             state = "granted" if granted else "denied"
             await self._tell_events([Event("consent_changed", self._now_s, (participant,), {"state": state})])
+
+    def forget(self, participant: str) -> None:
+        """Gives out nothing more of what was read of somebody until now, also not what is told late."""
+        self._call.forget(participant)
+        self._forgotten_s.pop(participant, None)
+        self._forgotten_s[participant] = self._now_s
+        while len(self._forgotten_s) > FORGOTTEN_MAX:
+            del self._forgotten_s[next(iter(self._forgotten_s))]
 
     async def _all_moments(self, on_frame: Callable[[float], None]) -> None:
         """Every moment of the source, as fast as it goes."""
@@ -285,11 +307,11 @@ class Session:
         self._observe.frames_dropped("small_face", len(too_small))
         self._take(readings)
 
-    def _take(self, readings: Sequence[FaceReading]) -> None:
-        """Readings of a moment, into their second."""
+    def _take(self, read: Sequence[FaceReading]) -> None:
+        """Readings of a moment, into their second; of who denied while the frame was read nothing is taken."""
+        readings = [reading for reading in read if self.consent.allows(reading.participant)]
         if self._personal is not None:
-            # Who denied while the frame was read has nothing kept of it.
-            self._personal.see([reading for reading in readings if self.consent.allows(reading.participant)])
+            self._personal.see(readings)
         for reading in readings:
             if not self._call.add(reading):
                 self.counts.late += 1
@@ -339,14 +361,37 @@ class Session:
         self.counts.seconds += 1
         if self._personal is not None:
             second = replace(second, events=(*second.events, *await self._personal.second(second)))
+        second = replace(second, events=tuple(self._may_be_told(second.events)))
+        if self.info.group_only:
+            self._is_large = is_large(second, self.info.minimum)
+            second = group_only(second, self.info.minimum)
         for sink in self._sinks:
             await sink.second(self.info, second)
         if self._paced and live:
             self._observe.second_published(self._source.now_s() - (second.second + 1))
 
     async def _tell_events(self, events: Sequence[Event]) -> None:
+        told = self._may_be_told(events)
+        if self.info.group_only:
+            told = group_only_events(told, large=self._is_large)
         for sink in self._sinks:
-            await sink.events(self.info, events)
+            await sink.events(self.info, told)
+
+    def _may_be_told(self, events: Sequence[Event]) -> list[Event]:
+        """Events without what somebody expressed who has denied since, or was erased; the group's go without them."""
+        told = []
+        for event in events:
+            named = tuple(who for who in event.participants if not self._is_over(event, who))
+            if named == event.participants or event.kind not in INDIVIDUAL_KINDS:
+                told.append(event)
+            elif event.data.get("scope") == "group":
+                told.append(replace(event, participants=named))
+        return told
+
+    def _is_over(self, event: Event, participant: str) -> bool:
+        """Whether what an event tells of somebody is not to be told any more."""
+        denied = self.consent.state(participant) == "denied"
+        return denied or event.time_s <= self._forgotten_s.get(participant, -math.inf)
 
     async def _tell_state(self, state: State) -> None:
         self.state = state

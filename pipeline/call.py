@@ -117,6 +117,10 @@ class Call:
         """Takes a reading of a participant whom `look` has shown; False when it is too late."""
         return self._seconds.add(reading)
 
+    def forget(self, participant: str) -> int:
+        """Takes what was read of a participant in seconds that are not over away; how many readings that were."""
+        return self._seconds.forget(participant)
+
     def advance(self, now_s: float) -> list[CallSecond]:
         """Seconds that are over at `now_s`, oldest first."""
         return [self._second(second, readings) for second, readings in self._seconds.advance(now_s)]

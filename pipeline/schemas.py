@@ -14,6 +14,14 @@ Schema = dict[str, Any]
 
 STATES: Final = ("connecting", "waiting", "live", "reconnecting", "ended", "failed")
 PURPOSES: Final = ("research", "healthcare", "safety", "personal", "demo")
+BASES: Final = (
+    "consent",
+    "contract",
+    "legal_obligation",
+    "vital_interests",
+    "public_interest",
+    "legitimate_interests",
+)
 TEXT: Final[Schema] = {"type": "string"}
 WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
 SHARE: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
@@ -86,8 +94,14 @@ REPLAYED: Final[Schema] = {"const": True, "description": "there when the message
 CLEARED: Final[Schema] = {"const": True, "description": "there in the last message of a topic, which then goes"}
 HEADS: Final = {"models": arms(TEXT, "name and version"), "heads": arms(TEXT, "generic, or which personal one")}
 
+BASIS: Final[Schema] = {"enum": list(BASES), "description": "legal basis, GDPR Art. 6(1)"}
+
 EVENT_DATA: Final[Mapping[str, Mapping[str, Schema]]] = {
-    "session_started": {"purpose": {"enum": list(PURPOSES)}, "consent": {"enum": ["required", "declared"]}},
+    "session_started": {
+        "purpose": {"enum": list(PURPOSES)},
+        "basis": BASIS,
+        "consent": {"enum": ["required", "declared"]},
+    },
     "session_ended": {"reason": known(TEXT)},
     "source_lost": {"reason": known(TEXT)},
     "source_recovered": {},
@@ -101,6 +115,7 @@ EVENT_DATA: Final[Mapping[str, Mapping[str, Schema]]] = {
     "dismissed": {"emotion": EMOTION, "seconds": WHOLE, "distance": SHARE},
     "group_type_changed": {"from": known(GROUP_TYPE), "to": known(GROUP_TYPE)},
     "polarised": {"polarised": {"type": "boolean"}, "clusters": array(array(PARTICIPANT)), "distance": DISTANCE},
+    "erased": {},
     "outbox_discarded": {
         "n": known(WHOLE) | {"description": "null: not known, because the outbox was damaged"},
         "reason": {"enum": ["size", "age", "damaged"]},
@@ -168,9 +183,12 @@ def group_emotion_schema() -> Schema:
         "synchrony": known(SHARE | {"description": "how much pairs move at the same times: mean correlation"}),
         "homogeneity": known(SHARE | {"description": "how much they then move the same way"}),
         "engagement": by_participant(record(engagement, "who is engaged, on what grounds"), "per member"),
+        "n_engaged": WHOLE | {"description": "there where only the group is told: how many were summed"},
+        "erased": {"const": True, "description": "there where a member was erased; nothing else is told then"},
         "replayed": REPLAYED,
     }
-    return record(keys, "apparent emotion of the group in one second", optional=frozenset({"replayed"}))
+    optional = frozenset({"n_engaged", "erased", "replayed"})
+    return record(keys, "apparent emotion of the group in one second", optional=optional)
 
 
 def schemas() -> dict[str, Schema]:
@@ -180,6 +198,7 @@ def schemas() -> dict[str, Schema]:
         "state": {"enum": list(STATES)},
         "reason": known(TEXT),
         "purpose": {"enum": list(PURPOSES)},
+        "basis": BASIS,
         "cleared": CLEARED,
     }
     node = {
@@ -187,6 +206,8 @@ def schemas() -> dict[str, Schema]:
         "version": TEXT,
         "models": arms(record({"version": TEXT, "sha256": TEXT}, "a model"), "that are used"),
         "purposes": array({"enum": list(PURPOSES)}),
+        "basis": BASIS,
+        "group_only": {"type": "boolean", "description": "whether nothing of an individual is told"},
         "cleared": CLEARED,
     }
     last = frozenset({"cleared"})

@@ -126,6 +126,14 @@ class SecondAggregator:
             closed.append(self._close(self._next + 1))
         return closed
 
+    def forget(self, participant: str) -> int:
+        """Takes the readings of seconds that are not over away; how many. The participant stays in the call."""
+        rows = [members[participant] for members in self._open.values() if participant in members]
+        n = sum(map(len, rows))
+        for readings in rows:
+            readings.clear()
+        return n
+
     def finish(self, end_s: float) -> list[tuple[int, tuple[SecondReading, ...]]]:
         """Every second that began before `end_s`; of the last one only what lies before the end is expected."""
         closed = []

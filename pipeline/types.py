@@ -288,6 +288,7 @@ class GroupReading:
     members: everybody in the call, present or not; engaged: whose distributions were summed; excluded: why
     the others were not; deviation: Euclidean distance of each engaged member to `probabilities`; denoised: (7,), the
     group's series without its weak frequencies. What is None is not known.
+    n_unnamed: how many were summed, where only the group is told and `engaged` names nobody; else 0.
     """
 
     second: int
@@ -300,6 +301,12 @@ class GroupReading:
     denoised: F64 | None = None
     polarisation: Polarisation | None = None
     engagement: GroupEngagement = GroupEngagement()
+    n_unnamed: int = 0
+
+    @property
+    def n_summed(self) -> int:
+        """How many distributions were summed."""
+        return self.n_unnamed or len(self.engaged)
 
 
 @dataclass(frozen=True, slots=True)

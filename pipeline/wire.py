@@ -44,6 +44,7 @@ EVENT_KINDS: Final = frozenset(
         "head_rejected",
         "head_rolled_back",
         "outbox_discarded",
+        "erased",
     ]
 )
 N_DIGITS = 6
@@ -218,10 +219,12 @@ def group_emotion(group: GroupReading, stamp: Stamp, seq: int) -> Payload:
     """The group in one second; what is not known is null.
 
     `polarisation` is the distance of the sub-groups and 0 in a group that is one; `engagement` says of every member
-    whether attuned takes them for engaged, and on what grounds.
+    whether attuned takes them for engaged, and on what grounds. Where only the group is told, nobody is named but the
+    members, and `n_engaged` says how many were summed.
     """
     engagement, split = group.engagement, group.polarisation
-    return stamp.head(GROUP_EMOTION, float(group.second), seq) | {
+    unnamed = {"n_engaged": group.n_unnamed} if group.n_unnamed else {}
+    told = stamp.head(GROUP_EMOTION, float(group.second), seq) | {
         "second": group.second,
         "members": list(group.members),
         "engaged": list(group.engaged),
@@ -245,6 +248,7 @@ def group_emotion(group: GroupReading, stamp: Stamp, seq: int) -> Payload:
             for member in engagement.members
         },
     }
+    return told | unnamed
 
 
 def event(happened: Event, stamp: Stamp, seq: int) -> Payload:
@@ -273,6 +277,30 @@ def cleared(payload: bytes) -> bytes:
     return payload[:-1] + b',"cleared":true}'
 
 
+def erased_event(payload: bytes) -> bytes:
+    """What takes the place of an encoded event of somebody who was erased: its `seq` and time, and nothing else."""
+    told: Payload = json.loads(payload)
+    kept = {key: told[key] for key in ("schema", "ts", "session", "boot", "seq")}
+    return encode(kept | {"kind": "erased", "second": told["second"], "participants": []})
+
+
+def erased_group(payload: bytes, participant: str) -> bytes:
+    """What takes the place of an encoded group reading in which somebody took part who was erased.
+
+    Nothing is left but who else was there: the sum less the others' readings would tell the one that was erased.
+    """
+    told: Payload = json.loads(payload)
+    kept = {key: told[key] for key in ("schema", "ts", "session", "boot", "seq", "second")}
+    members = [member for member in told["members"] if member != participant]
+    unknown = ("probabilities", "denoised", "clusters", "polarisation", "type", "synchrony", "homogeneity")
+    return encode(
+        kept
+        | {"members": members, "engaged": [], "excluded": {}, "dominant": [], "deviation": {}, "engagement": {}}
+        | dict.fromkeys(unknown)
+        | {"erased": True}
+    )
+
+
 def outbox_discarded(
     last: Mapping[str, Any], reason: str, n: int, seqs: tuple[int | None, int | None], seq: int
 ) -> Payload:
@@ -297,9 +325,12 @@ def outbox_discarded(
     }
 
 
-def session_status(stamp: Stamp, time_s: float, seq: int, *, state: str, reason: str | None, purpose: str) -> Payload:
-    """The state of a session."""
-    return stamp.head(SESSION_STATUS, time_s, seq) | {"state": state, "reason": reason, "purpose": purpose}
+def session_status(
+    stamp: Stamp, time_s: float, seq: int, *, state: str, reason: str | None, purpose: str, basis: str = "consent"
+) -> Payload:
+    """The state of a session, why it is run, and on what legal basis."""
+    why = {"purpose": purpose, "basis": basis}
+    return stamp.head(SESSION_STATUS, time_s, seq) | {"state": state, "reason": reason} | why
 
 
 def stopped_status(status: Mapping[str, Any]) -> Payload | None:

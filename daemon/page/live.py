@@ -83,6 +83,12 @@ class Client:
         self._faces[session] = data
         self._filled.set()
 
+    def forget(self, anew: bytes) -> None:
+        """What waits holds somebody who was erased: instead of it everything is told anew."""
+        self._waiting.clear()
+        self._faces.clear()
+        self.put(anew)
+
     def close(self) -> None:
         """Nothing more will come."""
         self._is_closed = True
@@ -110,6 +116,18 @@ class Shown:
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=EVENTS_MAX))
     faces_s: float = float("-inf")
     """When the last faces were sent."""
+
+    def forget(self, participant: str) -> bool:
+        """Takes everything away in which a participant takes part; whether there was anything."""
+        name = f'"{participant}"'
+        ribbon = [row for row in self.ribbon if name not in json.dumps(row)]
+        events = [event for event in self.events if name not in json.dumps(event)]
+        is_in = self.second is not None and name in json.dumps(self.second)
+        had = is_in or len(ribbon) < len(self.ribbon) or len(events) < len(self.events)
+        self.second = None if is_in else self.second
+        self.ribbon = deque(ribbon, maxlen=RIBBON_S)
+        self.events = deque(events, maxlen=EVENTS_MAX)
+        return had
 
     def told(self) -> dict[str, Any]:
         """As JSON."""
@@ -205,8 +223,20 @@ class LivePage:
         for client in self._clients:
             client.put_faces(session, data)
 
+    def forget(self, participant: str) -> int:
+        """Takes everything of a participant from what is kept for pages, and from the pages; in how many sessions."""
+        n = sum([shown.forget(participant) for shown in self._shown.values()])
+        for client in self._clients:
+            client.forget(message("forgotten", self._everything()))
+        return n
+
+    def _everything(self) -> dict[str, Any]:
+        """What a page is told that knows nothing yet, or is to know nothing else."""
+        return {"beat_s": self._beat_s, "sessions": [shown.told() for shown in self._shown.values()]}
+
     def _status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> dict[str, Any]:
         told = {"session": info.id, "state": state, "reason": reason, "purpose": info.purpose}
+        told |= {"basis": info.basis, "group_only": info.group_only}
         return told | {"ts": info.stamp.ts(time_s)}
 
     def _of(self, info: SessionInfo, status: dict[str, Any]) -> Shown:
@@ -233,8 +263,7 @@ class LivePage:
             return refused
         client = Client()
         # The first message says everything so far; nothing can come between it and the first news.
-        snapshot = {"beat_s": self._beat_s, "sessions": [shown.told() for shown in self._shown.values()]}
-        client.put(message("snapshot", snapshot))
+        client.put(message("snapshot", self._everything()))
         self._clients.add(client)
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers | self._assets.headers)

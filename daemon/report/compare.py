@@ -144,6 +144,7 @@ def _told(found: Comparison) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "recordings": {side.letter.lower(): name_of(side.tables) for side in (found.a, found.b)},
+        "purposes": {side.letter.lower(): side.tables.why for side in (found.a, found.b)},
         "offset_s": alignment.offset_s,
         "offset_given": alignment.is_given,
         "offset_clear": alignment.is_clear,

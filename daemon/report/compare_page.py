@@ -67,6 +67,7 @@ def _header(found: Comparison) -> str:
     facts = {
         "A": name_of(found.a.tables),
         "B": name_of(found.b.tables),
+        "Purpose": " / ".join(dict.fromkeys((found.a.tables.why, found.b.tables.why))),
         "Participants": f"{len(found.a.tables.participants)} and {len(found.b.tables.participants)}",
         "Seconds": f"{found.a.tables.n_seconds} and {found.b.tables.n_seconds}",
         "In common": f"{max(found.paired.n.values())} seconds of {len(found.alignment.pairs)} pairs",

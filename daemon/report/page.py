@@ -120,7 +120,7 @@ def _header(tables: Tables, name: str) -> str:
         "Length": _clock(tables.n_seconds, tables) if tables.n_seconds else UNKNOWN,
         "Picture": _picture(recording),
         "Begins at": None if anchor == wire.rfc3339(wire.EPOCH) else anchor,
-        "Purpose": tables.summary.get("purpose"),
+        "Purpose": tables.why,
         "Participants": len(tables.participants),
         "attuned": tables.summary.get("version"),
         "Models": ", ".join(str(_part(models, arm).get("version", arm)) for arm in models),

@@ -84,6 +84,12 @@ class Tables:
     layouts: Mapping[str, Layout]
 
     @property
+    def why(self) -> str:
+        """Purpose and legal basis, as they were declared."""
+        known = [str(self.summary[key]).replace("_", " ") for key in ("purpose", "basis") if self.summary.get(key)]
+        return ", on the legal basis of ".join(known) or "not recorded"
+
+    @property
     def first(self) -> int:
         """The first second that any table speaks of."""
         return min((clock[0] for clock in self._clocks()), default=0)

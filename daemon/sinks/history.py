@@ -29,7 +29,7 @@ from pipeline.types import CallSecond, Event, FusedReading
 log = structlog.get_logger()
 
 FILE = "history.sqlite"
-VERSION = 1
+VERSION = 2
 BUFFER_ROWS = 20_000
 """Rows that wait for the disk at most: nine participants for half an hour; the oldest go first, counted."""
 TRIM_S = 600.0
@@ -38,7 +38,7 @@ DAY_S = 86_400.0
 BUSY_S = 10.0
 """How long a writer waits for another process that erases."""
 READING_COLUMNS = (
-    *("session", "boot", "purpose", "ts", "participant", "n_frames", "coverage", "quality"),
+    *("session", "boot", "purpose", "basis", "ts", "participant", "n_frames", "coverage", "quality"),
     *EMOTIONS,
     *("top", "confidence", "abstain", "valence", "arousal", "weight_pixel", "weight_landmark"),
     *("head_pixel", "head_landmark"),
@@ -49,12 +49,13 @@ CREATE TABLE IF NOT EXISTS readings (
     purpose TEXT NOT NULL, ts REAL NOT NULL, participant TEXT NOT NULL, n_frames INTEGER NOT NULL, coverage REAL NOT NULL, quality REAL,
     {", ".join(f"{name} REAL" for name in EMOTIONS)},
     top TEXT, confidence REAL, abstain INTEGER NOT NULL, valence REAL, arousal REAL,
-    weight_pixel REAL NOT NULL, weight_landmark REAL NOT NULL, head_pixel TEXT NOT NULL, head_landmark TEXT NOT NULL
+    weight_pixel REAL NOT NULL, weight_landmark REAL NOT NULL, head_pixel TEXT NOT NULL, head_landmark TEXT NOT NULL,
+    basis TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS groups (
     id INTEGER PRIMARY KEY, stored REAL NOT NULL, session TEXT NOT NULL, boot TEXT NOT NULL,
     purpose TEXT NOT NULL, ts REAL NOT NULL,
-    payload TEXT NOT NULL
+    payload TEXT NOT NULL, basis TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY, stored REAL NOT NULL, session TEXT NOT NULL, boot TEXT NOT NULL, ts REAL NOT NULL,
@@ -66,7 +67,12 @@ CREATE INDEX IF NOT EXISTS events_ts ON events (ts)
 """
 """`ts`: UTC of capture in seconds since 1970; `stored`: when the row was written, which is what retention goes by,
 since recordings may be old. `payload`: the JSON of MQTT, whose `seq` counts the rows of one session here."""
-NAMES = ("readings", "groups", "events")
+COLUMNS = {
+    "readings": ("stored", *READING_COLUMNS),
+    "groups": ("stored", "session", "boot", "purpose", "basis", "ts", "payload"),
+    "events": ("stored", "session", "boot", "ts", "payload"),
+}
+NAMES = tuple(COLUMNS)
 KEPT_SPAN = """
 SELECT min(first), max(last) FROM (
     SELECT min(stored) AS first, max(stored) AS last FROM readings
@@ -146,7 +152,7 @@ class History:
         if len(second.group.members) >= info.minimum:
             payload = wire.encode(wire.group_emotion(second.group, stamp, self._seq("groups", info))).decode()
             ts = stamp.epoch_s(float(second.second))
-            rows.append(_Row("groups", (stored, stamp.session, stamp.boot, info.purpose, ts, payload)))
+            rows.append(_Row("groups", (stored, stamp.session, stamp.boot, info.purpose, info.basis, ts, payload)))
         self._put([*rows, *self._events(info, second.events)])
 
     async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
@@ -163,6 +169,14 @@ class History:
             FailedError: The disk does not take it.
         """
         return await self._call(lambda: self._forget(participant))
+
+    async def trim(self) -> None:
+        """Erases what is too old or too much, also while nothing is written.
+
+        Raises:
+            FailedError: The disk does not take it.
+        """
+        await self._call(self._trim)
 
     def _seq(self, table: str, info: SessionInfo) -> int:
         """The next number of a payload."""
@@ -230,7 +244,9 @@ class History:
         try:
             with _Transaction(self._db):
                 for table, values in rows:
-                    self._db.execute(f"INSERT INTO {table} VALUES (NULL{', ?' * len(values)})", values)  # noqa: S608 (our names)
+                    columns = ", ".join(COLUMNS[table])
+                    marks = ", ".join("?" * len(values))
+                    self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608 (our names)
         except sqlite3.Error as error:
             self._put_back(rows)
             if not self._is_refused:
@@ -255,19 +271,8 @@ class History:
                 self.n_dropped += 1
 
     def _trim(self) -> None:
-        """Erases what is too old or too much, a tenth of the time that is kept in one go."""
         self._trimmed_s = self._now()
-        limit = self._now() - self._age_s
-        n = _erase(self._db, "stored < ?", limit)
-        while _used_bytes(self._db) > self._max_bytes:
-            first, last = self._db.execute(KEPT_SPAN).fetchone()
-            if first is None:
-                break
-            n += _erase(self._db, "stored <= ?", first + (last - first) / 10)
-        if n:
-            # As a script: a cursor would stop after its first page.
-            self._db.executescript("PRAGMA incremental_vacuum")
-            _empty_log(self._db)
+        trim(self._db, self._now() - self._age_s, self._max_bytes)
 
     def _forget(self, participant: str) -> int:
         self._write()
@@ -302,7 +307,7 @@ def open_history(path: Path) -> sqlite3.Connection:
 
 
 def _make_tables(db: sqlite3.Connection, path: Path) -> None:
-    """Today's tables in a new file; refuses those of tomorrow."""
+    """Today's tables in a new file; upgrades those of yesterday, refuses those of tomorrow."""
     (found,) = db.execute("PRAGMA user_version").fetchone()
     if found > VERSION:
         msg = f"{path}: was written by a newer attuned; upgrade this one, or set another state_dir"
@@ -311,7 +316,29 @@ def _make_tables(db: sqlite3.Connection, path: Path) -> None:
         with _Transaction(db):
             for statement in TABLES.split(";"):
                 db.execute(statement)
+            if found == 1:
+                # Before version 2 nobody wrote down on what legal basis people were read.
+                db.execute("ALTER TABLE readings ADD COLUMN basis TEXT")
+                db.execute("ALTER TABLE groups ADD COLUMN basis TEXT")
             db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def trim(db: sqlite3.Connection, limit_s: float, max_bytes: int) -> int:
+    """Erases what was stored before a time, and the oldest beyond a size, a tenth of the time that is kept in one go.
+
+    How many rows.
+    """
+    n = _erase(db, "stored < ?", limit_s)
+    while _used_bytes(db) > max_bytes:
+        first, last = db.execute(KEPT_SPAN).fetchone()
+        if first is None:
+            break
+        n += _erase(db, "stored <= ?", first + (last - first) / 10)
+    if n:
+        # As a script: a cursor would stop after its first page.
+        db.executescript("PRAGMA incremental_vacuum")
+        _empty_log(db)
+    return n
 
 
 def erase_participant(db: sqlite3.Connection, participant: str) -> int:
@@ -391,7 +418,8 @@ def _reading(reading: FusedReading, info: SessionInfo) -> tuple[object, ...]:
     arms, stamp = reading.arms, info.stamp
     p = reading.probabilities
     return (
-        *(stamp.session, stamp.boot, info.purpose, stamp.epoch_s(float(arms.second)), arms.participant),
+        *(stamp.session, stamp.boot, info.purpose, info.basis),
+        *(stamp.epoch_s(float(arms.second)), arms.participant),
         *(arms.n_frames, arms.coverage, arms.quality),
         *([None] * len(EMOTIONS) if p is None else p.tolist()),
         *(reading.top, reading.confidence, int(reading.abstain)),

@@ -161,9 +161,9 @@ class Metrics:
 
     async def second(self, info: SessionInfo, second: CallSecond) -> None:
         """Participants of the session, and its group where it is large enough."""
-        self._sizes[info.id] = len(second.readings)
+        self._sizes[info.id] = len(second.group.members)
         self._participants.set(sum(self._sizes.values()))
-        if not self._group_on or second.group.probabilities is None or len(second.group.engaged) < GROUP_MINIMUM:
+        if not self._group_on or second.group.probabilities is None or second.group.n_summed < GROUP_MINIMUM:
             self._remove(info.id)
             return
         for emotion, ratio in zip(EMOTIONS, second.group.probabilities.tolist(), strict=True):

@@ -41,6 +41,8 @@ BATCH = 8
 """Events on their way at once; some brokers take no more than ten (MQTT 5, Receive Maximum)."""
 RETRY_S = 1.0
 """While the disk refuses what is to be sent, it is asked again so often."""
+ERASE_S = 2.0
+"""How long whoever erases somebody waits for the broker to forget them."""
 
 ConsentHandler = Callable[[str, str, bool], Awaitable[None]]
 LabelHandler = Callable[[str, str, str], Awaitable[None]]
@@ -136,13 +138,38 @@ class MqttSink:
         """A session that is over is told of no more; its events keep their numbers on disk."""
         self._clear(self._topics.status(session).removesuffix("status"))
 
+    async def erase(self, participant: str) -> int:
+        """Takes a participant from the broker and from what waits for it; how many retained topics could not go yet.
+
+        Those go as soon as the broker is there; a broker that keeps what it is told to forget is beyond us.
+        """
+        name = f'"{participant}"'.encode()
+        for topic in [topic for topic in self._seq if f"/participant/{participant}/" in topic]:
+            del self._seq[topic]
+            self._heads.pop(topic, None)
+        waiting = [m for m in self._live if name in m.payload or participant in m.topic]
+        self._live = deque(message for message in self._live if message not in waiting)
+        self._metrics.mqtt_published("dropped", sum(not message.retain for message in waiting))
+        topics = self._retained.erase(participant)
+        for topic in topics:
+            # Nothing of the payload is remembered; the topic must be, until it is gone.
+            await self._outbox.remember(topic, GONE)
+            if self.connected.is_set():
+                self._put(_Live(topic, GONE, retain=True))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ERASE_S if self.connected.is_set() else 0):
+                while self._retained.still_there(topics):
+                    await asyncio.sleep(ERASE_S / 100)
+        return self._retained.still_there(topics)
+
     # What sessions call
 
     async def status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> None:
         """Retained state of the session."""
         topic = self._topics.status(info.id)
         seq = self._next(topic)
-        status = wire.session_status(info.stamp, time_s, seq, state=state, reason=reason, purpose=info.purpose)
+        why = {"purpose": info.purpose, "basis": info.basis}
+        status = wire.session_status(info.stamp, time_s, seq, state=state, reason=reason, **why)
         await self._retain(topic, wire.encode(status))
 
     async def second(self, info: SessionInfo, second: CallSecond) -> None:

@@ -26,7 +26,16 @@ from typing import Self, TypeVar
 import structlog
 
 from daemon.errors import FailedError
-from daemon.sinks.outbox_file import is_damage, is_refusal, move_aside, open_file, take_over
+from daemon.sinks.outbox_file import (
+    ErasedMessages,
+    erase_participant,
+    is_damage,
+    is_refusal,
+    move_aside,
+    open_file,
+    scrub,
+    take_over,
+)
 
 log = structlog.get_logger()
 
@@ -187,6 +196,22 @@ class Outbox:
         """Every retained topic that may be on the broker, with what was last to be there."""
         return await self._call(lambda: dict(self._db.execute("SELECT topic, payload FROM retained").fetchall()))
 
+    async def forget_participant(self, participant: str) -> ErasedMessages:
+        """Takes a participant out of everything that waits; see `erase_participant`.
+
+        Raises:
+            FailedError: The disk does not take it.
+        """
+        return await self._call(lambda: self._forget(participant))
+
+    async def scrub(self) -> None:
+        """Leaves nothing on the disk of what was erased.
+
+        Raises:
+            FailedError: The disk does not take it.
+        """
+        await self._call(lambda: scrub(self._db))
+
     # On the outbox's own thread: a commit waits for the disk
 
     async def _call(self, work: Callable[[], T]) -> T:
@@ -205,6 +230,16 @@ class Outbox:
                 raise
             self._replace(str(error))
             return work()
+
+    def _forget(self, participant: str) -> ErasedMessages:
+        # What waits in memory is written first, so that nothing of theirs comes after.
+        self._write()
+        if self._held:
+            msg = "the disk takes no more, so that nothing can be erased"
+            raise OSError(msg)
+        erased = self._transact(lambda: erase_participant(self._db, participant))
+        self._count()
+        return erased
 
     def _open(self) -> None:
         self._db = open_file(self._path)

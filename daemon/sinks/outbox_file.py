@@ -3,10 +3,12 @@
 import json
 import sqlite3
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from daemon.errors import FailedError
+from pipeline import wire
 
 VERSION = 1
 TABLES = """
@@ -64,6 +66,8 @@ def open_file(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten: it says what somebody expressed.
+        db.execute("PRAGMA secure_delete = ON")
         if (found := _checked(db, path)) < VERSION:
             db.execute("BEGIN IMMEDIATE")
             _upgrade(db, found)
@@ -100,6 +104,54 @@ def take_over(damaged: Path, path: Path) -> int:
         db.executemany("INSERT OR REPLACE INTO retained VALUES (?, ?)", retained)
         db.execute("COMMIT")
     return len(messages)
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedMessages:
+    """What was erased of somebody: events that say so instead, readings that are gone or say nothing any more."""
+
+    events: int = 0
+    readings: int = 0
+
+
+def erase_participant(db: sqlite3.Connection, participant: str) -> ErasedMessages:
+    """Takes a participant out of everything that waits; numbers stay without a gap. Within a transaction.
+
+    Events of the participant become `erased`; own readings go, and with them their topics; readings of groups in which
+    they took part stay as empty ones.
+    """
+    name = f'"{participant}"'.encode()
+    n_events = n_readings = 0
+    query = "SELECT id, topic, payload, seq FROM messages WHERE instr(payload, ?) OR instr(topic, ?)"
+    for key, topic, payload, seq in db.execute(query, (name, participant)).fetchall():
+        if seq is not None:
+            n_events += 1
+            db.execute("UPDATE messages SET payload = ? WHERE id = ?", (wire.erased_event(payload), key))
+        elif participant in topic:
+            n_readings += 1
+            db.execute("DELETE FROM messages WHERE id = ?", (key,))
+        else:
+            n_readings += 1
+            empty = wire.erased_group(payload, participant)
+            db.execute("UPDATE messages SET payload = ? WHERE id = ?", (empty, key))
+    for topic, reason, example in db.execute("SELECT topic, reason, example FROM discarded").fetchall():
+        if name in example:
+            values = (wire.erased_event(example), topic, reason)
+            db.execute("UPDATE discarded SET example = ? WHERE topic = ? AND reason = ?", values)
+    return ErasedMessages(n_events, n_readings)
+
+
+def scrub(db: sqlite3.Connection) -> None:
+    """Writes the file anew, so that no free page and no log of changes holds what was erased.
+
+    Raises:
+        sqlite3.OperationalError: Somebody reads it, so that the log cannot be emptied; ask again.
+    """
+    db.execute("VACUUM")
+    (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        msg = "somebody is reading it, try again when that is over"
+        raise sqlite3.OperationalError(msg)
 
 
 def _checked(db: sqlite3.Connection, path: Path) -> int:

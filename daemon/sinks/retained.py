@@ -1,7 +1,7 @@
 """What stands on the broker until something else does, also after the process that put it there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from daemon.sinks.broker_link import Link
 from daemon.sinks.outbox import Outbox
@@ -58,6 +58,19 @@ class Retained:
         for topic in found:
             self._gone[topic] = self.topics.pop(topic)
         return found
+
+    def erase(self, participant: str) -> list[str]:
+        """Topics of a participant must go, also those that an earlier process left, without a last word; those."""
+        part = f"/participant/{participant}/"
+        found = [topic for topic in (*self.topics, *self._gone) if part in topic]
+        for topic in found:
+            self.topics.pop(topic, None)
+            self._gone[topic] = GONE
+        return found
+
+    def still_there(self, topics: Collection[str]) -> int:
+        """How many of these have not been taken from the broker yet."""
+        return sum(topic in self._gone for topic in topics)
 
     def state(self) -> dict[str, bytes]:
         """Everything that a connection begins with, by topic; `GONE` for what must go."""

@@ -169,13 +169,14 @@ class TerminalSink:
         group = second.group
         if len(group.members) >= info.minimum and group.probabilities is not None:
             table.add_section()
-            spread = max(group.deviation.values())
+            spread = max(group.deviation.values(), default=None)
+            far = "" if spread is None else f"± {spread:.2f}" if narrow else f"deviation ≤ {spread:.2f}"
             add(
                 Text(f"group of {len(group.members)}", style="bold"),
                 Text("+".join(group.dominant) or "mixed", style="bold"),
                 f"{group.probabilities.max():.2f}",
                 bar(group.probabilities, cells),
-                f"± {spread:.2f}" if narrow else f"deviation ≤ {spread:.2f}",
+                far,
                 "",
             )
         return table

@@ -41,6 +41,24 @@ def write_private(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def rewrite_private(path: Path, data: bytes) -> None:
+    """Puts other content there at once, and overwrites the old one; where that is interrupted `old_of` is left.
+
+    Raises:
+        OSError: The disk does not take it; what is there is the old one or the new one, whole.
+    """
+    old = old_of(path)
+    erase_file(old)
+    os.link(path, old)
+    write_private(path, data)
+    erase_file(old)
+
+
+def old_of(path: Path) -> Path:
+    """Where the old content of a file lies while it is replaced; after a crash it is to be erased."""
+    return path.with_name(f"{path.name}.old")
+
+
 def sync_folder(path: Path) -> None:
     """Waits until what the folder names is on the disk."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

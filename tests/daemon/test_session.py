@@ -30,6 +30,9 @@ from pipeline.types import U8, Box, CallSecond, Crop, Event, Expressions, FaceBo
 from pipeline.wire import Stamp, Versions
 
 
+BEGAN = {"purpose": "research", "basis": "consent", "consent": "declared"}
+
+
 class Tracker:
     """Finds a face in every picture and counts what it was given."""
 
@@ -185,7 +188,7 @@ def test_a_session_tells_its_whole_story(video: Path) -> None:
     assert [second.second for second in kept.seconds] == [0, 1, 2]
     assert {5} == {second.readings[0].arms.n_frames for second in kept.seconds}
     assert {"happiness"} == {second.readings[0].top for second in kept.seconds}
-    assert (kept.told[0].kind, kept.told[0].data) == ("session_started", {"purpose": "research", "consent": "declared"})
+    assert (kept.told[0].kind, kept.told[0].data) == ("session_started", BEGAN)
     assert (kept.told[-1].kind, kept.told[-1].time_s) == ("session_ended", 3.0)
     assert (session.counts.frames, session.counts.faces, session.counts.seconds) == (15, 15, 3)
 

@@ -27,7 +27,7 @@ VERSIONS = wire.Versions("pixel-1.0", "landmark-1.0")
 ANNA, BEA = "p-0000000a", "p-0000000b"
 SEEN = wire.participant_emotion(fuse(arms(ANNA, 7, p(happiness=0.9)), 0.5), VERSIONS, STAMP, 3)
 DATA: dict[str, dict[str, Any]] = {
-    "session_started": {"purpose": "research", "consent": "declared"},
+    "session_started": {"purpose": "research", "basis": "consent", "consent": "declared"},
     "session_ended": {"reason": None},
     "source_lost": {"reason": "no picture"},
     "layout_changed": {"tiles": 4},
@@ -97,6 +97,8 @@ def test_state_keeps_its_schema() -> None:
         "version": "0.1.0",
         "models": {arm: {"version": "x 1", "sha256": "0f"} for arm in ("pixel", "landmark")},
         "purposes": ["research"],
+        "basis": "consent",
+        "group_only": False,
     }
     payloads = {
         "nodeInfo": wire.node_info(datetime(2026, 1, 31, tzinfo=UTC), "b", 0, node),

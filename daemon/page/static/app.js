@@ -25,6 +25,7 @@ function take(kind, data) {
   if (kind === "snapshot") return begin(data.sessions);
   if (kind === "faces") return see(data);
   if (kind === "beat") return beat(data);
+  if (kind === "forgotten") return begin(data.sessions);
   if (kind === "gone") { sessions.delete(data.session); return list(); }
   if (kind === "event" && data.kind === "session_started") sessions.delete(data.session);
   const known = sessions.get(data.session) ?? { session: data.session, state: "connecting", reason: null, purpose: "", second: null, ribbon: [], events: [] };
@@ -72,7 +73,7 @@ function list(anew = false) {
   get("nothing").hidden = Boolean(session);
   get("state").dataset.state = session?.state ?? "none";
   write(get("state"), session ? `${session.session}: ${session.state}${session.reason ? `, ${session.reason}` : ""}` : "no session");
-  write(get("purpose"), session ? `Purpose of this session: ${session.purpose}.` : "");
+  write(get("purpose"), session ? `Purpose of this session: ${session.purpose}. Legal basis: ${(session.basis ?? "").replaceAll("_", " ")}.${session.group_only ? " Only the group is read out, nobody on their own." : ""}` : "");
   document.title = session ? `attuned: ${session.session}` : "attuned";
   if (anew || chosen !== before) switchTo(session);
 }
@@ -102,7 +103,7 @@ function show(second) {
       people.set(id, new Person(id, setConsent));
       get("people").append(people.get(id).node);
     }
-    people.get(id).read(readings.get(id), second.group, second.excluded[id]);
+    people.get(id).read(readings.get(id), second.group, second.excluded[id] ?? (sessions.get(chosen)?.group_only ? "group_only" : undefined));
   }
 }
 

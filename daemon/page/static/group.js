@@ -55,7 +55,7 @@ export class Group {
     write(this.facts.homogeneity, percent(group?.homogeneity));
     write(this.facts.deviation, number(deviations.length ? deviations.reduce((a, b) => a + b) / deviations.length : null));
     write(this.facts.split, group === null || group.clusters === null ? "–" : group.clusters.length ? group.clusters.map(c => c.length).join(" + ") : "none");
-    write(this.facts.engaged, group === null ? "–" : `${group.engaged.length} of ${group.members.length}`);
+    write(this.facts.engaged, group === null ? "–" : `${group.n_engaged ?? group.engaged.length} of ${group.members.length}`);
     const said = group?.probabilities ? EMOTIONS.map(name => `${name} ${percent(group.probabilities[name])}`).join(", ") : "not known";
     this.chart.setAttribute("aria-label", `The group's expression over the last ${Math.round(RIBBON_S / 60)} minutes; now: ${said}`);
   }

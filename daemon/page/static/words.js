@@ -6,7 +6,7 @@ export const percent = share => (share === null || share === undefined ? "–" :
 export const number = value => (value === null || value === undefined ? "–" : value.toFixed(2).replace(/^-0\.00$/, "0.00"));
 export const clock = ts => new Date(ts).toLocaleTimeString([], { hour12: false });
 
-const WHY = { no_consent: "no consent", not_identified: "not yet told apart", small_face: "face too small", no_face: "no face seen", unengaged: "not engaged" };
+const WHY = { no_consent: "no consent", not_identified: "not yet told apart", small_face: "face too small", no_face: "no face seen", unengaged: "not engaged", group_only: "only the group is told" };
 export const why = reason => WHY[reason] ?? (reason ?? "").replaceAll("_", " ");
 
 const CONSENT = { granted: "agreed to be read", denied: "does not want to be read", required: "is to be asked again" };
@@ -28,6 +28,7 @@ const SAY = {
   head_promoted: (e, who) => `${who}: a personal head is in use`,
   head_rejected: (e, who) => `${who}: a personal head was no better`,
   head_rolled_back: (e, who) => `${who}: a personal head was taken back`,
+  erased: () => "What was here was erased",
   outbox_discarded: e => `${e.n ?? "Some"} events were discarded by the outbox`,
 };
 
