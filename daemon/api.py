@@ -12,11 +12,13 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 
 from config.sections import ADDRESS, SESSION_NAME, Consent, Purpose, Section, SourceSection, check_purpose
 from daemon.corrections import Correction
-from daemon.errors import SourceError
+from daemon.errors import FailedError, SourceError
+from daemon.security import Guard
 from daemon.sessions import Entry, Plan, RefusedError, Sessions
 from daemon.sources.urls import kind_of
 
 ROOT = "/api/v1/sessions"
+PEOPLE = "/api/v1/participants"
 START_S = 10.0
 CREDENTIALS = ("username", "password", "token", "pin")
 SECRETS = {*CREDENTIALS, "password_file", "token_file", "pin_file"}
@@ -25,7 +27,7 @@ SECRETS = {*CREDENTIALS, "password_file", "token_file", "pin_file"}
 class SessionRequest(Section):
     """The body of a request for a session."""
 
-    url: str = Field(pattern=ADDRESS)
+    url: str = Field(pattern=ADDRESS, repr=False)
     purpose: Annotated[Purpose, BeforeValidator(check_purpose)]
     consent: Consent | None = None
     name: str | None = Field(None, pattern=SESSION_NAME)
@@ -55,7 +57,8 @@ class SessionsApi:
             session names the server that would get them.
         answer: Notes what a participant of a session said about being read.
         label: Takes a correction in, and says how many seconds it labels; raises ValueError. None: there is no such route.
-        forget: Erases what is kept of a participant; whether there was anything. None: as above.
+        forget: Erases what is kept of a participant, and says what came of it; raises ValueError. None: as above.
+        guard: Where sessions that are asked for may lead; None: anywhere.
     """
 
     def __init__(
@@ -65,8 +68,10 @@ class SessionsApi:
         source: SourceSection,
         answer: Callable[[str, str, bool], Awaitable[None]],
         label: Callable[[str, str, Correction], Awaitable[int]] | None = None,
-        forget: Callable[[str], Awaitable[bool]] | None = None,
+        forget: Callable[[str], Awaitable[dict[str, Any]]] | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._sessions = sessions
         self.source = source
         self._answer = answer
@@ -88,6 +93,8 @@ class SessionsApi:
             routes.append(web.post(f"{person}/labels", _told(partial(self._correct, self._label))))
         if self._forget is not None:
             routes.append(web.delete(f"{person}/data", _told(partial(self._erase, self._forget))))
+            # Of somebody whose session is forgotten; what is kept is kept by person.
+            routes.append(web.delete(PEOPLE + "/{participant}/data", _told(partial(self._erase, self._forget))))
         return routes
 
     async def _list(self, _: web.Request) -> web.Response:
@@ -145,15 +152,17 @@ class SessionsApi:
             raise BadRequestError(str(error)) from error
         return web.json_response({"id": participant, "seconds": n})
 
-    async def _erase(self, forget: Callable[[str], Awaitable[bool]], request: web.Request) -> web.Response:
+    async def _erase(self, forget: Callable[[str], Awaitable[dict[str, Any]]], request: web.Request) -> web.Response:
         """Also of a session that is over, and of somebody who has left it: what is kept is kept by person."""
-        self._entry(request)
-        participant = request.match_info["participant"]
+        if "id" in request.match_info:
+            self._entry(request)
         try:
-            erased = await forget(participant)
+            done = await forget(request.match_info["participant"])
         except ValueError as error:
             raise BadRequestError(str(error)) from error
-        return web.json_response({"id": participant, "erased": erased})
+        except FailedError as error:
+            return web.json_response({"error": str(error)}, status=500)
+        return web.json_response(done, status=500 if done["failed"] else 200)
 
     def _entry(self, request: web.Request) -> Entry:
         name = request.match_info["id"]
@@ -167,6 +176,8 @@ class SessionsApi:
         """The session that is asked for."""
         asked = SessionRequest.model_validate(body)
         kind = kind_of(asked.url)
+        if self._guard is not None:
+            self._guard.check_url(asked.url)
         own = asked.model_dump(include=set(CREDENTIALS), exclude_none=True)
         return Plan(
             id=asked.name or f"s-{token_hex(4)}",
@@ -175,6 +186,7 @@ class SessionsApi:
             consent=asked.consent or ("declared" if kind == "file" else "required"),
             source=SourceSection.model_validate(self.source.model_dump(exclude=SECRETS) | own),
             give_up_s=self.source.give_up_s,
+            guard=self._guard,
         )
 
 

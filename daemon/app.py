@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from secrets import token_hex
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from aiomqtt import ProtocolVersion
@@ -22,10 +22,13 @@ from config.sections import LOOPBACK, secret
 from config.settings import Settings
 from daemon.api import SessionsApi
 from daemon.asyncapi import asyncapi_yaml
+from daemon.audit import AuditLog
 from daemon.broker import PROTOCOL, embedded_broker
 from daemon.clock import utc_s
 from daemon.consent import Answers, ConsentGate
 from daemon.corrections import Correction
+from daemon.custody import Custody
+from daemon.erasure import Eraser
 from daemon.errors import FailedError
 from daemon.http import make_app, serve
 from daemon.inference import FaceReader, Watch
@@ -37,6 +40,7 @@ from daemon.personal_session import PersonalSession
 from daemon.personal_setup import make_personal
 from daemon.seats import GalleryFollower, GallerySeating, RoomSeating, Seating
 from daemon.secret import node_secret
+from daemon.security import Guard, RateLimit
 from daemon.service import Service
 from daemon.session import Observer, Personal, Session, SessionInfo, Sink
 from daemon.sessions import Entry, Plan, Sessions, plan_of
@@ -59,11 +63,11 @@ from daemon.state_files import check_state, finish_restoring
 from models.errors import ModelError
 from models.faces import MediaPipeFaceSpotter, MediaPipeFaceTracker
 from models.loading import ExpressionModels, load_models
-from models.personal.people import People
 from pipeline.afterwards import AfterwardsSettings
 from pipeline.call import CallSettings
 from pipeline.changes import ChangeSettings
 from pipeline.denoise import DenoiseSettings, TransientSettings
+from pipeline.emotions import F32
 from pipeline.engagement import EngagementSettings
 from pipeline.fusion import FusionSettings
 from pipeline.gallery import GalleryHints, GallerySettings, GallerySplitter
@@ -266,6 +270,10 @@ def make_home_assistant(settings: Settings, topics: Topics) -> HomeAssistant | N
     return HomeAssistant(topics, attuned_version(), home.prefix, home.sessions, home.remove_on_exit)
 
 
+def _unwatched(session: str, time_s: float, participants: Sequence[str], meshes: F32) -> None:
+    """Nobody is shown where faces are."""
+
+
 class Node:
     """A running attuned: HTTP, broker, models and sessions; `async with Node(settings) as node: await node.run(…)`."""
 
@@ -273,6 +281,7 @@ class Node:
         self._settings = settings
         # Consent that arrived for sessions before they began, such as retained messages.
         self._answers = Answers(ANSWERS_MAX)
+        self._purposes: set[str] = set()
         self._stack = AsyncExitStack()
         self.stop = asyncio.Event()
 
@@ -286,6 +295,7 @@ class Node:
                 log.info("a state that was being restored is in its place", folder=str(folder))
             check_state(folder)
             self._secret = node_secret(folder)
+            self._custody = await stack.enter_async_context(Custody(settings, folder, self._secret))
             self._models = models_of(settings)
             self._page = LivePage()
             registry = CollectorRegistry()
@@ -316,7 +326,9 @@ class Node:
             if settings.lsl.enabled:
                 lsl = Lsl(node=settings.node, scope=settings.lsl.scope)
                 self._also.append(await stack.enter_async_context(lsl))
-            reader = make_reader(settings, self._models, self._metrics, self._page.watch)
+            # Where only the group is told, a face's outline is no more for others than its reading.
+            watch: Watch = _unwatched if settings.privacy.group_only else self._page.watch
+            reader = make_reader(settings, self._models, self._metrics, watch)
             self._reader = await stack.enter_async_context(reader)
             self._personal = await self._personalisation(stack, folder / "personal")
             topics = Topics(settings.node, mqtt.root)
@@ -326,7 +338,7 @@ class Node:
                 topics=topics,
                 outbox=self._outbox,
                 metrics=self._metrics,
-                on_consent=self._on_consent,
+                on_consent=partial(self._on_consent, "mqtt"),
                 on_label=self._on_label_message,
                 username=mqtt.username,
                 password=secret(mqtt.password, mqtt.password_file),
@@ -341,13 +353,16 @@ class Node:
             self.sessions = Sessions(self._play, limit=limits.sessions, keep=limits.ended, on_forget=self._mqtt.forget)
             self._metrics.count_sessions(lambda state: sum(entry.state == state for entry in self.entries))
             token = secret(settings.http.token, settings.http.token_file)
-            self._whip = WhipEndpoint(token=token, limit=limits.sessions, ice=ice_settings(settings.webrtc))
+            ice, origins = ice_settings(settings.webrtc), settings.http.origins
+            self._whip = WhipEndpoint(token=token, limit=limits.sessions, ice=ice, origins=origins)
+            self._custody.bind(partial(self._eraser, folder))
             api = self._api = SessionsApi(
                 self.sessions,
                 source=settings.source,
-                answer=self._on_consent,
+                answer=partial(self._on_consent, "api"),
                 label=self._on_label,
                 forget=self._forget,
+                guard=Guard.of(settings.api, settings.http.host),
             )
             app = make_app(
                 registry,
@@ -357,6 +372,8 @@ class Node:
                 asyncapi=asyncapi_yaml(topics, broker=f"{mqtt.host}:{port}"),
                 token=token,
                 is_open=settings.http.host in LOOPBACK,
+                limit=RateLimit(rate_per_s=settings.api.rate_per_s, burst=settings.api.burst),
+                on_access=self._custody.on_access,
             )
             await stack.enter_async_context(serve(app, settings.http.host, settings.http.port))
             # Before the server ends, which waits for all who still listen.
@@ -398,7 +415,8 @@ class Node:
             PublishError: The broker refuses; when it is not to stay also: was never there.
             FailedError: A session failed, or events could not be delivered; they stay in the outbox.
         """
-        self._mqtt.describe(self._describe(plans))
+        self._purposes.update(plan.purpose for plan in plans)
+        self._mqtt.describe(self._describe())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop.set)
@@ -407,7 +425,8 @@ class Node:
                 sending = tasks.create_task(self._mqtt.run(give_up_s=None if stay else CONNECT_S), name="mqtt")
                 # A session whose first readings nobody can get is worth a wait; the daemon waits for nobody long.
                 await self._connected(tasks, sending, timeout_s=CONNECT_S if stay else None)
-                beside: list[asyncio.Task[None]] = []
+                keeping = self._custody.run(personal=self._personal, history=self._history, outbox=self._outbox)
+                beside = [tasks.create_task(keeping, name="retention")]
                 if self._personal is not None:
                     beside.append(tasks.create_task(self._personal.run(), name="personal training"))
                 if service is not None:
@@ -489,13 +508,14 @@ class Node:
                 models=self._models,
                 source=source,
                 reader=self._reader,
-                sinks=(self._mqtt, self._metrics, self._page, *self._also, *plan.sinks),
+                sinks=(self._mqtt, self._metrics, self._page, self._custody, *self._also, *plan.sinks),
                 observe=self._metrics,
-                consent=ConsentGate("required" if self._answers.is_full else plan.consent, self._answers.take(plan.id)),
+                consent=self._custody.gate(plan, self._answers.take(plan.id), ask=self._answers.is_full),
                 paced=True,
                 personal=entry.personal,
             )
             entry.session = session
+            self._mqtt.describe(self._describe())
             log.info("session started", session=plan.id, purpose=plan.purpose)
             await session.run()
             log.info("session ended", session=plan.id, reason=session.reason)
@@ -511,8 +531,8 @@ class Node:
         stack.callback(self._whip.unregister, plan.id)
         return connection
 
-    async def _on_consent(self, session: str, participant: str, granted: bool) -> None:  # noqa: FBT001 (a callback)
-        """A `consent/set` message, or the API's."""
+    async def _on_consent(self, via: str, session: str, participant: str, granted: bool) -> None:  # noqa: FBT001 (a callback)
+        """A `consent/set` message, or the API's, `via` which it came; reading ends before anything else is done."""
         log.info("consent", session=session, participant=participant, granted=granted)
         entry = self.sessions.entries.get(session)
         runs = entry is not None and entry.session is not None and not entry.is_over
@@ -524,12 +544,13 @@ class Node:
             await entry.session.set_consent(participant, granted=granted)
             if entry.personal is not None:
                 (entry.personal.allow if granted else entry.personal.deny)(participant)
+        await self._custody.consent(session, participant, granted=granted, via=via)
         if not granted and self._settings.personal.erase_on_denial:
-            await self._forget(participant)
+            await self._custody.erase(participant, who=via, keep_link=True)
 
     async def _personalisation(self, stack: AsyncExitStack, folder: Path) -> Personalisation | None:
         """Personal heads, where they are wanted and the models have heads."""
-        if not self._settings.personal.enabled:
+        if not self._settings.personal.enabled or self._settings.privacy.group_only:
             return None
         try:
             personal = make_personal(self._settings, self._models, folder, self._metrics)
@@ -561,28 +582,40 @@ class Node:
             expected = "an emotion, or JSON with emotion, from and to, of somebody who was read"
             log.warning("label message refused", session=session, expected=expected)
 
-    async def _forget(self, participant: str) -> bool:
-        """Erases a person.
+    async def _forget(self, participant: str) -> dict[str, Any]:
+        """Erases a person, and says what came of it.
 
         Raises:
+            FailedError: Something cannot be erased.
             ValueError: That is no pseudonym.
         """
-        if self._personal is not None:
-            erased = await self._personal.forget(participant)
-        else:
-            # Also what was gathered before it was switched off.
-            people = People(state_folder(self._settings) / "personal")
-            erased = await asyncio.to_thread(people.forget, participant)
-        n_rows = 0 if self._history is None else await self._history.forget(participant)
-        return erased or n_rows > 0
+        return (await self._custody.erase(participant, who="api")).told()
+
+    def _eraser(self, folder: Path, audit: AuditLog) -> Eraser:
+        """What erases people from all that is here."""
+
+        def running() -> list[Session]:
+            return [entry.session for entry in self.sessions.entries.values() if entry.session is not None]
+
+        return Eraser(
+            folder,
+            personal=self._personal,
+            history=self._history,
+            outbox=self._outbox,
+            mqtt=self._mqtt,
+            page=self._page,
+            sessions=running,
+            audit=audit,
+        )
 
     def _missing(self) -> list[str]:
         """What `/readyz` waits for."""
         missing = [] if self._mqtt.connected.is_set() else ["mqtt"]
         return [*missing, "state_dir"] if self._outbox.is_refused else missing
 
-    def _describe(self, plans: Sequence[Plan]) -> dict[str, object]:
-        """What the node says of itself."""
+    def _describe(self) -> dict[str, object]:
+        """What the node says of itself: also why people are read, and on what grounds."""
+        self._purposes.update(entry.plan.purpose for entry in self.sessions.entries.values())
         return {
             "node": self._settings.node,
             "version": attuned_version(),
@@ -590,5 +623,7 @@ class Node:
                 arm: {"version": model.version, "sha256": model.sha256}
                 for arm, model in (("pixel", self._models.pixel), ("landmark", self._models.landmark))
             },
-            "purposes": sorted({plan.purpose for plan in plans}),
+            "purposes": sorted(self._purposes),
+            "basis": self._settings.privacy.basis,
+            "group_only": self._settings.privacy.group_only,
         }

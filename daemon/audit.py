@@ -193,7 +193,7 @@ class AuditLog:
         Raises:
             OSError: The disk refuses.
         """
-        return await self._do(lambda: self._file.forget(participant))
+        return bool(await self._do(lambda: self._file.forget(participant)))
 
     async def trim(self) -> int:
         """Removes what is too old or too much.
@@ -201,7 +201,7 @@ class AuditLog:
         Raises:
             OSError: The disk refuses.
         """
-        return await self._do(self._file.trim)
+        return int(await self._do(self._file.trim))
 
     async def _do(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 (whatever the work returns)
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,14 +1,13 @@
 """`attuned models`: which expression models and personal heads there are, and what is known of each."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from config.settings import Settings
-from daemon.errors import FailedError, UnusableInputError
+from daemon.errors import UnusableInputError
 from daemon.state import locked, state_folder
 from models.description import Description, read_description
 from models.external import ExternalPixelModel, is_description
@@ -108,18 +107,16 @@ def forget(settings: Settings, participant: str) -> dict[str, str]:
         FailedError: Something cannot be erased.
         UnusableInputError: Nothing is kept of this participant, or a daemon is running.
     """
+    from daemon.erasure import erase_offline  # noqa: PLC0415 (everything else of the daemon comes with it)
+
     with alone(settings):
-        people = people_of(settings)
-        is_kept = _find(people, participant) is not None
         try:
-            n_rows = _erase_history(settings, participant)
-            if not is_kept and n_rows == 0:
-                folder_of(people, participant)
-            people.forget(participant)
-        except (OSError, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or error
-            msg = f"{participant}: not all of it could be erased ({reason}); try again as the owner of the folder"
-            raise FailedError(msg) from error
+            done, _ = erase_offline(state_folder(settings), participant)
+        except ValueError as error:
+            raise UnusableInputError(str(error)) from error
+    if not done.is_any:
+        msg = f"nothing is kept of {participant}; `attuned models list` shows of whom something is"
+        raise UnusableInputError(msg)
     return {"participant": participant, "state": "forgotten"}
 
 
@@ -169,17 +166,6 @@ def basis_of(settings: Settings) -> Basis:
 def people_of(settings: Settings) -> People:
     """Whose samples and heads are kept."""
     return People(state_folder(settings) / "personal")
-
-
-def _erase_history(settings: Settings, participant: str) -> int:
-    """Rows of the history in which a participant takes part, which are erased; how many."""
-    from daemon.sinks.history import FILE, erase_participant, open_history  # noqa: PLC0415
-
-    path = state_folder(settings) / FILE
-    if not path.exists():
-        return 0
-    with closing(open_history(path)) as db:
-        return erase_participant(db, participant)
 
 
 def _find(people: People, participant: str) -> Path | None:

@@ -8,6 +8,7 @@ import typer
 
 from daemon.cli_calls import calls_app
 from daemon.cli_models import models_app
+from daemon.cli_people import people_app
 from daemon.cli_personal import personal_app
 from daemon.cli_recordings import recordings_app
 from daemon.cli_state import state_app
@@ -65,6 +66,7 @@ def demo(
 app.add_typer(recordings_app)
 app.add_typer(calls_app)
 app.add_typer(personal_app)
+app.add_typer(people_app)
 app.add_typer(tools_app)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
@@ -74,6 +76,8 @@ app.add_typer(state_app, name="state")
 
 def main() -> None:
     """Entry point of the console script."""
+    # Whatever is written is about people: it is for whoever runs this alone.
+    os.umask(0o077)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us, as some service managers do
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (for good)

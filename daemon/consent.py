@@ -1,9 +1,14 @@
 """Who agreed to be read: the gate between finding a tile and looking at the face in it."""
 
-from collections.abc import Iterable, Sequence
+import hmac
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Literal
 
 from config.sections import Consent
+from models.personal.private import write_private
 from pipeline.identity import Seat
 
 
@@ -16,11 +21,18 @@ class ConsentGate:
     Args:
         mode: How consent is given.
         answers: What participants said before the session began: granted or not.
+        denied_before: Whether somebody denied in an earlier run of attuned and has said nothing since.
     """
 
-    def __init__(self, mode: Consent, answers: dict[str, bool] | None = None) -> None:
+    def __init__(
+        self,
+        mode: Consent,
+        answers: Mapping[str, bool] | None = None,
+        denied_before: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self.mode = mode
         self._granted = dict(answers or {})
+        self._denied_before = denied_before
         # Who denied in this very session, and may come back as somebody new.
         self._deniers: set[str] = set()
         # Who was seen beside all who denied, so that they are known not to be one of these.
@@ -29,6 +41,7 @@ class ConsentGate:
 
     def allows(self, participant: str) -> bool:
         """Whether this participant, when known for certain, may be looked at."""
+        self._recall(participant)
         return self._granted.get(participant, self.mode == "declared")
 
     def state(self, participant: str) -> Literal["granted", "denied", "required"]:
@@ -73,6 +86,8 @@ class ConsentGate:
         Somebody who denied and is not to be seen may come back as somebody new: then nobody new is read who did not
         say yes, also where everybody else is said to have agreed.
         """
+        for seat in seats:
+            self._recall(seat.participant)
         if self.mode == "declared" and all(self._granted.values()):
             return frozenset(seat.participant for seat in seats)
         certain = frozenset(seat.participant for seat in seats if seat.certain)
@@ -81,6 +96,57 @@ class ConsentGate:
         if self._deniers <= certain:
             self._others |= certain
         return frozenset(p for p in certain if self._granted.get(p, p in self._others))
+
+    def _recall(self, participant: str) -> None:
+        """A denial of an earlier run stands until it is taken back."""
+        if participant not in self._granted and self._denied_before(participant):
+            self._granted[participant] = False
+
+
+class Denials:
+    """Who denied, across restarts: `denials.json` in the state folder, mode 0600, with no pseudonym in it.
+
+    What stands there is an HMAC of session and pseudonym under the node's secret: it tells whether a given person denied,
+    and nobody can read from it who did. Somebody who is erased stays refused.
+
+    Args:
+        path: The file.
+        secret: The node's.
+        limit: How many are kept; beyond it `is_full`, and then everybody is to be asked.
+
+    Raises (every method):
+        OSError: The disk refuses.
+        ValueError: The file is none of ours.
+    """
+
+    def __init__(self, path: Path, secret: bytes, limit: int) -> None:
+        self._path, self._secret, self._limit = path, secret, limit
+        marks = json.loads(path.read_bytes()) if path.exists() else []
+        self._marks: dict[str, None] = dict.fromkeys(map(str, marks))
+        self.is_full = len(self._marks) > limit
+
+    def has(self, session: str, participant: str) -> bool:
+        """Whether this participant denied in a session of that name."""
+        return self._mark(session, participant) in self._marks
+
+    def note(self, session: str, participant: str, *, granted: bool) -> bool:
+        """Somebody answered; whether the file is to be written."""
+        mark = self._mark(session, participant)
+        if granted == (mark not in self._marks):
+            return False
+        if granted:
+            del self._marks[mark]
+        else:
+            self._marks[mark] = None
+            self.is_full = self.is_full or len(self._marks) > self._limit
+        return True
+
+    def write(self) -> None:
+        """Puts on the disk what is known; not in the event loop."""
+        write_private(self._path, json.dumps(list(self._marks)[: self._limit + 1]).encode())
+
+    def _mark(self, session: str, participant: str) -> str:
+        return hmac.new(self._secret, f"denied:{session}:{participant}".encode(), sha256).hexdigest()
 
 
 class Answers:

@@ -168,8 +168,18 @@ def erase_files(state: Path, participant: str, done: Erasure, *, more: Sequence[
     except (OSError, ValueError) as error:
         outputs = []
         done.failed.append(f"folders of `attuned analyze` are not known: {error}")
-    folders = [Path(output.path) for output in outputs if output.kind == "analysis"]
-    for folder in dict.fromkeys([*folders, *(path.resolve() for path in more)]):
+    known = [Path(output.path) for output in outputs if output.kind == "analysis"]
+    erase_folders([*known, *more], participant, done)
+    for output in outputs:
+        if output.kind == "export" and Path(output.path).is_dir():
+            done.unreachable.append(
+                f"{output.path}: an export of {output.ts}; delete it, or whoever it was given to does"
+            )
+
+
+def erase_folders(folders: Iterable[Path], participant: str, done: Erasure) -> None:
+    """Erases a participant from folders of `analyze` or `compare`; adds to `done` what came of it."""
+    for folder in dict.fromkeys(path.resolve() for path in folders):
         if not is_ours(folder):
             done.unreachable.append(f"{folder}: the analysis there was moved or deleted; name its folder if it is kept")
             continue
@@ -177,11 +187,6 @@ def erase_files(state: Path, participant: str, done: Erasure, *, more: Sequence[
             done.count("folders", erase_from_folder(folder, participant))
         except (OSError, ValueError) as error:
             done.failed.append(f"{folder}: {error}")
-    for output in outputs:
-        if output.kind == "export" and Path(output.path).is_dir():
-            done.unreachable.append(
-                f"{output.path}: an export of {output.ts}; delete it, or whoever it was given to does"
-            )
 
 
 def erase_offline(state: Path, participant: str, *, more: Sequence[Path] = ()) -> tuple[Erasure, list[str]]:

@@ -2,17 +2,20 @@
 
 import errno
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from config.sections import LOOPBACK
 from daemon.asyncapi import asyncapi_yaml
 from daemon.errors import UnusableInputError
+from daemon.security import RateLimit
 
 log = structlog.get_logger()
 
@@ -20,6 +23,13 @@ HEALTH = ("/livez", "/readyz")
 BODY_MAX = 64 * 1024
 SHUTDOWN_S = 0.5
 """How long requests that are under way may take when the server ends."""
+PERSONAL = ("/api/", "/page/stream", "/whip/")
+"""Paths behind which there are people."""
+WRONG_TOKEN_COST = 5.0
+"""So many requests is one with a wrong token."""
+
+OnAccess = Callable[[web.Request, bool], None]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(
@@ -31,6 +41,8 @@ def make_app(
     asyncapi: str | None = None,
     token: str | None = None,
     is_open: bool = True,
+    limit: RateLimit | None = None,
+    on_access: OnAccess = lambda *_: None,
 ) -> web.Application:
     """`/livez`, `/readyz`, `/metrics`, `/asyncapi.yaml`, and the given routes.
 
@@ -42,6 +54,8 @@ def make_app(
         asyncapi: The document of what this node publishes; None: that of any node.
         token: Is asked for as a bearer token by the API; None: nobody is asked.
         is_open: Whether metrics are for everybody who can reach the server.
+        limit: How often one address may ask; None: as often as it likes. Health and what is free costs nothing.
+        on_access: Is told of every request that may have to do with people, and whether it was let in.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -57,9 +71,7 @@ def make_app(
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @web.middleware
-    async def errors(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPException as error:
@@ -68,27 +80,47 @@ def make_app(
             log.exception("request failed by a bug", method=request.method)
             return web.json_response({"error": "internal error; the log says more"}, status=500)
 
-    @web.middleware
-    async def guard(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        # The WHIP endpoint asks for the token itself: browsers ask it beforehand, without one, whether they may.
-        whip = request.path.startswith("/whip/")
-        is_free = whip or request.path in (*HEALTH, *free) or (is_open and request.path == "/metrics")
-        if token is None and request.path not in HEALTH and not _is_here(request):
-            # A page of somebody else's may have given its own name our address.
-            msg = f"{request.host} is not this machine's name for itself; ask for 127.0.0.1, or set http.token"
-            return web.json_response({"error": msg}, status=421)
-        if token is None or is_free or bears(request, token):
-            return await handler(request)
-        headers = {"WWW-Authenticate": "Bearer"}
-        return web.json_response({"error": "send Authorization: Bearer and http.token"}, status=401, headers=headers)
-
+    guard = _guarding(token=token, free=free, is_open=is_open, limit=limit, on_access=on_access)
     app = web.Application(middlewares=[errors, guard], client_max_size=BODY_MAX)
     app.add_routes(routes)
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     app.add_routes([_contract(asyncapi)])
     return app
+
+
+def _guarding(
+    *, token: str | None, free: Collection[str], is_open: bool, limit: RateLimit | None, on_access: OnAccess
+) -> Middleware:
+    """Lets in who may come in; see `make_app`."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        caller = request.remote or ""
+        if limit is not None and request.path not in (*HEALTH, *free) and not limit.takes(caller):
+            return _refused(429, "too many requests; ask less often, or raise api.rate_per_s", {"Retry-After": "1"})
+        if token is None and request.path not in HEALTH and not _is_here(request):
+            # A page of somebody else's may have given its own name our address.
+            return _refused(
+                421, f"{request.host} is not this machine's name for itself; ask for 127.0.0.1, or set http.token"
+            )
+        # The WHIP endpoint asks for the token itself: browsers ask it beforehand, without one, whether they may.
+        whip = request.path.startswith("/whip/")
+        is_free = whip or request.path in (*HEALTH, *free) or (is_open and request.path == "/metrics")
+        is_let_in = token is None or is_free or bears(request, token)
+        if request.path.startswith(PERSONAL):
+            on_access(request, is_let_in)
+        if is_let_in:
+            return await handler(request)
+        if limit is not None:
+            # Guessing is dearer than asking.
+            limit.takes(caller, WRONG_TOKEN_COST)
+        return _refused(401, "send Authorization: Bearer and http.token", {"WWW-Authenticate": "Bearer"})
+
+    return guard
+
+
+def _refused(status: int, why: str, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+    return web.json_response({"error": why}, status=status, headers=dict(headers))
 
 
 def _contract(asyncapi: str | None) -> web.RouteDef:

@@ -10,6 +10,7 @@ import structlog
 from config.sections import Consent, SessionSection, SourceSection
 from daemon.errors import AttunedError, SourceError
 from daemon.personal_session import PersonalSession
+from daemon.security import Guard
 from daemon.session import Session, Sink
 from daemon.sources.source import State
 from daemon.sources.urls import kind_of, shown
@@ -35,7 +36,7 @@ class Plan:
 
     id: str
     """Stands in topics and metrics."""
-    url: str
+    url: str = field(repr=False)
     purpose: str
     consent: Consent
     source: SourceSection
@@ -46,6 +47,10 @@ class Plan:
     sinks: tuple[Sink, ...] = ()
     give_up_s: float | None = None
     """A live source that was never reached for so long is given up; None: never."""
+    answers: dict[str, bool] = field(default_factory=dict)
+    """Who agreed and who did not, as configured."""
+    guard: Guard | None = None
+    """Where it may lead; None: anywhere, because whoever runs attuned says so."""
 
 
 def plan_of(session: SessionSection, source: SourceSection) -> Plan:
@@ -65,6 +70,7 @@ def plan_of(session: SessionSection, source: SourceSection) -> Plan:
         consent=session.consent or ("declared" if kind == "file" else "required"),
         source=SourceSection.model_validate(source.model_dump() | own),
         participants=dict(session.participants),
+        answers=dict.fromkeys(session.granted, True) | dict.fromkeys(session.denied, False),
     )
 
 

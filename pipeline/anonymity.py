@@ -68,6 +68,6 @@ def group_only_events(events: Iterable[Event], *, large: bool) -> list[Event]:
         if event.kind in OF_NOBODY:
             told.append(event)
         elif large and event.kind in OF_THE_GROUP and event.data.get("scope", "group") == "group":
-            data = event.data | {"clusters": []} if "clusters" in event.data else event.data
+            data = {key: [] if key == "clusters" else value for key, value in event.data.items()}
             told.append(replace(event, participants=(), data=data))
     return told

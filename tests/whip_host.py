@@ -19,6 +19,14 @@ from daemon.sources.webrtc import IceSettings
 from daemon.sources.whip import WhipConnection, WhipEndpoint
 
 
+class Everywhere(set[str]):
+    """Whatever port the browser's page has got."""
+
+    def __contains__(self, origin: object) -> bool:
+        """Any origin that is one."""
+        return isinstance(origin, str) and origin.startswith("http://localhost:")
+
+
 async def tell(feeds: Feeds) -> None:
     """Five times a second: who is there, how many pictures came, and how large they are."""
     while True:
@@ -39,7 +47,8 @@ async def main(address: str, token: str) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     ice = IceSettings(addresses=(address,))
-    endpoint, connection, feeds = WhipEndpoint(token=token, limit=1, ice=ice), WhipConnection(ice=ice), Feeds()
+    endpoint = WhipEndpoint(token=token, limit=1, ice=ice, origins=Everywhere({"*"}))
+    connection, feeds = WhipConnection(ice=ice), Feeds()
     endpoint.register("one", connection)
     runner = web.AppRunner(make_app(CollectorRegistry(), list, routes=endpoint.routes(), token=token), access_log=None)
     await runner.setup()

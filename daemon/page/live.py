@@ -235,7 +235,7 @@ class LivePage:
         return {"beat_s": self._beat_s, "sessions": [shown.told() for shown in self._shown.values()]}
 
     def _status(self, info: SessionInfo, state: State, time_s: float, reason: str | None) -> dict[str, Any]:
-        told = {"session": info.id, "state": state, "reason": reason, "purpose": info.purpose}
+        told: dict[str, Any] = {"session": info.id, "state": state, "reason": reason, "purpose": info.purpose}
         told |= {"basis": info.basis, "group_only": info.group_only}
         return told | {"ts": info.stamp.ts(time_s)}
 

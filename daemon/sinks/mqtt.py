@@ -158,8 +158,7 @@ class MqttSink:
                 self._put(_Live(topic, GONE, retain=True))
         with suppress(TimeoutError):
             async with asyncio.timeout(ERASE_S if self.connected.is_set() else 0):
-                while self._retained.still_there(topics):
-                    await asyncio.sleep(ERASE_S / 100)
+                await self._retained.until_gone(topics)
         return self._retained.still_there(topics)
 
     # What sessions call

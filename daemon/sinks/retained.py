@@ -1,5 +1,6 @@
 """What stands on the broker until something else does, also after the process that put it there."""
 
+import asyncio
 import json
 from collections.abc import Collection, Mapping
 
@@ -26,6 +27,7 @@ class Retained:
         self._root = f"{topics.root}/"
         self.topics: dict[str, bytes] = {}
         """What every connection begins with."""
+        self._went = asyncio.Event()
         self._gone: dict[str, bytes] = {}
         """What must be taken from the broker, and what was there; empty where that is no JSON."""
 
@@ -72,6 +74,12 @@ class Retained:
         """How many of these have not been taken from the broker yet."""
         return sum(topic in self._gone for topic in topics)
 
+    async def until_gone(self, topics: Collection[str]) -> None:
+        """Returns when the broker has none of these any more."""
+        while self.still_there(topics):
+            self._went.clear()
+            await self._went.wait()
+
     def state(self) -> dict[str, bytes]:
         """Everything that a connection begins with, by topic; `GONE` for what must go."""
         return dict.fromkeys(self._gone, GONE) | self.topics
@@ -87,3 +95,4 @@ class Retained:
                 await link.publish(topic, GONE, retain=True)
             if self._gone.pop(topic, None) is not None:
                 await self._outbox.forget(topic)
+                self._went.set()

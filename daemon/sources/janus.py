@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from daemon.errors import LostError, SourceError
+from daemon.security import Guard
 from daemon.sources.janus_api import JanusSession, Json, RefusedError, objects, plugin_data
 from daemon.sources.janus_room import CODECS, Address, Camera, camera_of, is_person
 from daemon.sources.live import Feeds
@@ -81,6 +82,7 @@ class JanusConnection:
         pseudonym: Who is who.
         substream: Which of a simulcast's pictures is asked for, from 0, the smallest, to 2.
         api_secret: The server's.
+        guard: Which addresses may be connected to; None: all.
 
     Raises:
         SourceError: The address names no room.
@@ -100,7 +102,9 @@ class JanusConnection:
         token: str | None = None,
         substream: int = 1,
         api_secret: str | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self.n_unreadable = 0
         self._address = address = Address.parse(lowered(url))
         self._where = f"janus+{address.api}"
@@ -124,7 +128,7 @@ class JanusConnection:
             address = self._address
             async with (
                 JanusSession(
-                    address.api, token=self._token, api_secret=self._api_secret, login=address.login
+                    address.api, token=self._token, api_secret=self._api_secret, login=address.login, guard=self._guard
                 ) as session,
                 asyncio.TaskGroup() as tasks,
             ):

@@ -17,6 +17,7 @@ from typing import Any, Self
 import aiohttp
 
 from daemon.errors import LostError, SourceError
+from daemon.security import ForbiddenAddressError, Guard, is_forbidden
 
 VIDEOROOM = "janus.plugin.videoroom"
 KEEP_ALIVE_S = 25.0
@@ -57,6 +58,7 @@ class JanusSession:
         token: For servers that ask for tokens.
         api_secret: For servers that have one.
         login: What HTTP's Authorization says, for a proxy before the server.
+        guard: Which addresses may be connected to; None: all.
     """
 
     def __init__(
@@ -66,13 +68,16 @@ class JanusSession:
         token: str | None = None,
         api_secret: str | None = None,
         login: str | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._url = url
         self._where = f"janus+{url}"
         self._secrets = {k: v for k, v in (("token", token), ("apisecret", api_secret)) if v is not None}
         timeout = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=CONNECT_S)
         headers = {} if login is None else {"Authorization": login}
-        self._http = aiohttp.ClientSession(timeout=timeout, headers=headers)
+        self._http = aiohttp.ClientSession(
+            timeout=timeout, headers=headers, connector=None if guard is None else guard.connector()
+        )
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._session: int | None = None
         self._asked: dict[str, asyncio.Future[Json]] = {}
@@ -291,6 +296,8 @@ class JanusSession:
         if isinstance(error, UnicodeError):
             reason = "the host can be no name, a part of it is empty or too long; check the address"
             return SourceError(f"{self._where}: {reason}")
+        if is_forbidden(error):
+            return SourceError(f"{self._where}: {ForbiddenAddressError().strerror}")
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             reason = "its certificate is not trusted; install it, or use the name that it was made for"
         elif isinstance(error, aiohttp.ClientSSLError):

@@ -10,6 +10,7 @@ from config.errors import ConfigError
 from config.sections import WebRtcSection
 from daemon.errors import SourceError
 from daemon.secret import RoomPseudonyms
+from daemon.security import Guard
 from daemon.sessions import Plan
 from daemon.sources.file import Recording, probe
 from daemon.sources.live import Connection
@@ -43,7 +44,7 @@ def secret(value: SecretStr | None, file: Path | None) -> str | None:
         raise SourceError("; ".join(error.mistakes)) from error
 
 
-def ice_settings(webrtc: WebRtcSection) -> "IceSettings":
+def ice_settings(webrtc: WebRtcSection, guard: Guard | None = None) -> "IceSettings":
     """What WebRTC needs of the settings."""
     from daemon.sources.webrtc import IceSettings  # noqa: PLC0415 (aiortc takes half a second to load)
 
@@ -53,6 +54,7 @@ def ice_settings(webrtc: WebRtcSection) -> "IceSettings":
         turn=webrtc.turn,
         turn_username=webrtc.turn_username,
         turn_password=secret(webrtc.turn_password, webrtc.turn_password_file),
+        allows=None if guard is None else guard.allows_text,
     )
 
 
@@ -62,7 +64,7 @@ def connection_to(plan: Plan, webrtc: WebRtcSection, *, node_secret: bytes) -> C
     Raises:
         SourceError: The address cannot be used, or a secret cannot be read.
     """
-    source, kind = plan.source, kind_of(plan.url)
+    source, kind, guard = plan.source, kind_of(plan.url), plan.guard
     if kind == "rtsp":
         from daemon.sources.rtsp import RtspConnection  # noqa: PLC0415 (see above, here and below)
 
@@ -75,17 +77,20 @@ def connection_to(plan: Plan, webrtc: WebRtcSection, *, node_secret: bytes) -> C
             password=secret(source.password, source.password_file),
             verify=source.verify,
             ca_file=source.ca_file,
+            guard=guard,
         )
     token = secret(source.token, source.token_file)
     if kind == "whep":
         from daemon.sources.whep import WhepConnection  # noqa: PLC0415
 
-        return WhepConnection(plan.url, ice=ice_settings(webrtc), token=token, stall_s=source.stall_s)
+        ice = ice_settings(webrtc, guard)
+        return WhepConnection(plan.url, ice=ice, token=token, stall_s=source.stall_s, guard=guard)
     from daemon.sources.janus import JanusConnection  # noqa: PLC0415
 
     return JanusConnection(
         plan.url,
-        ice=ice_settings(webrtc),
+        ice=ice_settings(webrtc, guard),
+        guard=guard,
         display=source.display,
         pin=secret(source.pin, source.pin_file),
         token=token,

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -35,6 +35,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from daemon.errors import AttunedError, LostError, SourceError
+from daemon.security import ForbiddenAddressError, Guard
 from daemon.sources.backlog import Backlog
 from daemon.sources.live import Feeds
 
@@ -66,6 +67,19 @@ class Address:
     """For requests: without user and password."""
     dialled: str = field(repr=False)
     """For FFmpeg: with all of them."""
+
+    def at(self, ip: str) -> "Address":
+        """The same with the host's address in place of its name, which may mean another one the next time.
+
+        With TLS the name stays: it is what the certificate is checked for, and no other host has that.
+        """
+        if self.secure:
+            return self
+        place, pinned = (f"{f'[{h}]' if ':' in h else h}:{self.port}" for h in (self.host, ip))
+        # User and password come first, have no bare @ in them, and may look like the place.
+        user, at, rest = self.dialled.partition("@") if self.has_user else ("", "", self.dialled)
+        dialled = f"{user}{at}{rest.replace(place, pinned, 1)}"
+        return replace(self, host=ip, asked=self.asked.replace(place, pinned, 1), dialled=dialled)
 
 
 def parse_address(url: str, username: str | None = None, password: str | None = None) -> Address:
@@ -134,6 +148,7 @@ class RtspConnection:
         password: Wins over the URL's.
         verify: Whether the certificate of an `rtsps://` server is checked.
         ca_file: Certificates to check it against; None: the system's.
+        guard: Which addresses may be connected to; None: all.
 
     Raises:
         SourceError: The URL cannot be used.
@@ -153,8 +168,11 @@ class RtspConnection:
         password: str | None = None,
         verify: bool = True,
         ca_file: Path | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._address = parse_address(url, username, password)
+        self._pinned = self._address
         self._transport: Literal["tcp", "udp"] = "tcp" if self._address.secure else transport
         self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
@@ -172,7 +190,7 @@ class RtspConnection:
         """
         await self._knock()
         reading = _Reading(
-            self._address, self._transport, self._tls_options(), self._open_timeout_s, self._read_timeout_s, feeds
+            self._pinned, self._transport, self._tls_options(), self._open_timeout_s, self._read_timeout_s, feeds
         )
         threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode-rtsp")
         job = asyncio.get_running_loop().run_in_executor(threads, reading.read, threads)
@@ -200,6 +218,7 @@ class RtspConnection:
         trust = self._trust()
         try:
             async with asyncio.timeout(self._open_timeout_s):
+                await self._pin()
                 said = await self._greeting(trust)
         except TimeoutError as error:
             msg = f"{address.shown}: no answer within {self._open_timeout_s:g} s; check host and port"
@@ -228,13 +247,28 @@ class RtspConnection:
             msg = f"{address.shown}: does not answer as an RTSP server does; check the port"
             raise LostError(msg)
 
+    async def _pin(self) -> None:
+        """Makes sure that FFmpeg connects to the address that was found good.
+
+        Raises:
+            OSError: There is no such host.
+            SourceError: It is in no network that may be asked for.
+        """
+        if self._guard is not None:
+            address = self._address
+            try:
+                self._pinned = address.at(await self._guard.resolve(address.host, address.port))
+            except ForbiddenAddressError as error:
+                msg = f"{address.shown}: {error.strerror}"
+                raise SourceError(msg) from error
+
     async def _greeting(self, trust: ssl.SSLContext | None) -> bytes:
         """The first bytes of the answer to what FFmpeg asks first.
 
         Raises:
             OSError, UnicodeError: There is no connection.
         """
-        address = self._address
+        address = self._pinned
         asked = f"OPTIONS {address.asked} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: attuned\r\n\r\n"
         reader, writer = await asyncio.open_connection(address.host, address.port, ssl=trust)
         try:
@@ -249,7 +283,7 @@ class RtspConnection:
 
     async def _encoding(self) -> str:
         """What the server calls the encoding of its video, as far as it tells those who give no password."""
-        address = self._address
+        address = self._pinned
         asked = f"DESCRIBE {address.asked} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
         answer = b""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):

@@ -7,7 +7,7 @@ it. The first gets a queue of ours (`decoding`), the second is emptied at once.
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Never, Self
 
@@ -39,6 +39,10 @@ LOOK_S = 0.5
 """How often it is looked whether a feed is frozen."""
 
 
+ADDRESS_FIELD = 4
+"""Of a candidate: foundation, component, transport, priority, address."""
+
+
 class ClosedError(LostError):
     """The peer ended the connection in good order, or we did."""
 
@@ -55,7 +59,9 @@ class IceSettings:
     stun: str | None = None
     turn: str | None = None
     turn_username: str | None = None
-    turn_password: str | None = None
+    turn_password: str | None = field(default=None, repr=False)
+    allows: Callable[[str], bool] | None = None
+    """Which addresses of the other side may be tried; None: all that it names."""
 
     def servers(self) -> list[RTCIceServer]:
         """STUN and TURN as aiortc names them.
@@ -86,6 +92,7 @@ class Peer:
     ) -> None:
         self.n_pictures = 0
         self._addresses = ice.addresses
+        self._allows = ice.allows
         self._on_picture = on_picture
         self._on_skipped = on_skipped
         # Without a list of its own aiortc would ask a public STUN server.
@@ -138,7 +145,7 @@ class Peer:
             raise SourceError(msg)
         own = Description.parse(self._connection.localDescription.sdp).sections[0].mid
         text = transcript(description).replace(f"a=mid:{description.sections[0].mid}\r\n", f"a=mid:{own}\r\n")
-        await self._take(text, "answer")
+        await self._take(self._allowed(text), "answer")
 
     async def answer(self, offer_sdp: str) -> str:
         """The answer to an offer, with all candidates; a later offer of the same peer is taken too.
@@ -153,7 +160,7 @@ class Peer:
         if not self._negotiated:
             self._begin()
         description = Description.parse(offer_sdp)
-        await self._take(transcript(description), "offer")
+        await self._take(self._allowed(transcript(description)), "offer")
         await self._connection.setLocalDescription()
         return answer_for(description, self._connection.localDescription.sdp)
 
@@ -165,11 +172,27 @@ class Peer:
         """
         mid = next((t.mid for t in self._connection.getTransceivers()), None)
         for line in candidates[: CANDIDATES_MAX - self._n_candidates]:
+            if line and not self._may_try(line):
+                continue
             candidate = candidate_from_sdp(line) if line else None
             if candidate is not None:
                 candidate.sdpMid = mid
             await self._connection.addIceCandidate(candidate)
             self._n_candidates += 1
+
+    def _may_try(self, candidate: str) -> bool:
+        """Whether the address of a candidate (RFC 8839 section 5.1) is one that we may send to."""
+        fields = candidate.split()
+        return self._allows is None or (len(fields) > ADDRESS_FIELD and self._allows(fields[ADDRESS_FIELD]))
+
+    def _allowed(self, sdp: str) -> str:
+        """A description without the candidates that we may not send to."""
+        mark = "a=candidate:"
+        return "".join(
+            line
+            for line in sdp.splitlines(keepends=True)
+            if not line.startswith(mark) or self._may_try(line.removeprefix(mark))
+        )
 
     def hang_up(self) -> None:
         """Lets whoever waits for the loss know that it is over, by `ClosedError`."""

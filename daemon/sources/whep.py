@@ -16,6 +16,7 @@ from yarl import URL
 
 from daemon.clock import utc_s
 from daemon.errors import LostError, SourceError
+from daemon.security import ForbiddenAddressError, Guard, is_forbidden
 from daemon.sources.live import Feeds
 from daemon.sources.urls import lowered
 from daemon.sources.webrtc import IceSettings, Peer, to_the_end
@@ -79,6 +80,7 @@ class WhepConnection:
         ice: How the server may be reached.
         token: Bearer token; it is not sent to other origins that the server redirects to.
         stall_s: How long no picture may come.
+        guard: Which addresses may be connected to, redirects included; None: all.
 
     Raises:
         SourceError: The address is none.
@@ -87,7 +89,9 @@ class WhepConnection:
     component = "whep"
     is_room = False
 
-    def __init__(self, url: str, *, ice: IceSettings, token: str | None, stall_s: float = 10.0) -> None:
+    def __init__(
+        self, url: str, *, ice: IceSettings, token: str | None, stall_s: float = 10.0, guard: Guard | None = None
+    ) -> None:
         try:
             given = URL(lowered(url).removeprefix("whep+"))
         except ValueError:
@@ -102,11 +106,15 @@ class WhepConnection:
             self._authorization = f"Basic {login}"
         self._ice = ice
         self._stall_s = stall_s
+        self._guard = guard
 
     async def run(self, feeds: Feeds) -> str:
         """Plays until the stream is lost; see `live.Connection`."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_S)
-        async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
+        connector = None if self._guard is None else self._guard.connector()
+        async with aiohttp.ClientSession(
+            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), connector=connector
+        ) as http:
             async with self._peer(feeds) as peer:
                 reply = await self._post(http, await peer.offer())
                 if reply.status == HTTPStatus.CREATED:
@@ -172,6 +180,12 @@ class WhepConnection:
         finally:
             await to_the_end(self._delete(http, url, is_trusted=_may_know(reply)))
 
+    def _not_reached(self, url: URL, error: aiohttp.ClientError) -> LostError | SourceError:
+        if is_forbidden(error):
+            # Whatever stands behind a name or a redirect is not told.
+            return SourceError(f"{shown(self._url)}: {ForbiddenAddressError().strerror}")
+        return LostError(_unreached(url, error))
+
     async def _delete(self, http: aiohttp.ClientSession, url: URL, *, is_trusted: bool) -> None:
         """A server that does not answer finds out by itself that we are gone."""
         with suppress(LostError, SourceError, TimeoutError):
@@ -215,7 +229,7 @@ class WhepConnection:
             msg = f"{shown(url)}: does not answer in {REQUEST_S:g} s; check that the server runs"
             raise LostError(msg) from error
         except aiohttp.ClientError as error:
-            raise LostError(_unreached(url, error)) from error
+            raise self._not_reached(url, error) from error
         except ValueError as error:  # also a UnicodeError
             if self._authorization is not None and not self._authorization.isprintable():
                 msg = f"{shown(url)}: the token has a line break or another control character in it; set source.token"

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -24,11 +24,13 @@ RETRY_S = 5
 _SDP = "application/sdp"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
 _CORS = {
-    "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "OPTIONS, GET, HEAD, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
     "Access-Control-Expose-Headers": "Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After",
 }
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @dataclass(slots=True, eq=False)
@@ -152,11 +154,13 @@ class WhipEndpoint:
     Args:
         token: Is asked for as a bearer token; None: everybody who can reach the server may push.
         limit: Encoders at a time, over all sessions.
+        origins: Pages of these may push from a browser; else only encoders and pages of the same origin (CORS).
         ice: Whose STUN and TURN servers encoders are told of.
     """
 
-    def __init__(self, *, token: str | None, limit: int, ice: IceSettings) -> None:
+    def __init__(self, *, token: str | None, limit: int, ice: IceSettings, origins: Collection[str] = ()) -> None:
         self._token = token
+        self._origins = origins
         self._limit = limit
         self._links = _links(ice)
         self._connections: dict[str, WhipConnection] = {}
@@ -174,9 +178,23 @@ class WhipEndpoint:
     def routes(self) -> list[web.RouteDef]:
         """What an aiohttp application mounts."""
         return [
-            web.route("*", "/whip/{session}", self._endpoint),
-            web.route("*", "/whip/{session}/{publication}", self._resource),
+            web.route("*", "/whip/{session}", self._shared(self._endpoint)),
+            web.route("*", "/whip/{session}/{publication}", self._shared(self._resource)),
         ]
+
+    def _shared(self, handler: Handler) -> Handler:
+        """Tells the browser that a page of an allowed origin may read the answer; to all others it says nothing."""
+
+        async def handle(request: web.Request) -> web.Response:
+            response = await handler(request)
+            origin = request.headers.get("Origin", "")
+            if self._origins:
+                response.headers["Vary"] = "Origin"
+            if origin in self._origins:
+                response.headers.update(_CORS | {"Access-Control-Allow-Origin": origin})
+            return response
+
+        return handle
 
     async def _endpoint(self, request: web.Request) -> web.Response:
         """Offers come here."""
@@ -289,7 +307,7 @@ class _Refusal(Exception):  # noqa: N818 (it is an answer, no mistake of ours)
     def __init__(self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(text)
         self._status = status
-        self._headers = {**_CORS, **(headers or {})}
+        self._headers = dict(headers or {})
 
     def response(self) -> web.Response:
         """As JSON, like every error of the daemon's server."""
@@ -315,8 +333,9 @@ async def _body(request: web.Request) -> str:
 
 
 def _reply(status: HTTPStatus, headers: Mapping[str, str] | None = None, sdp: str | None = None) -> web.Response:
-    given = {**_CORS, **(headers or {})}
-    return web.Response(status=status, headers=given, text=sdp, content_type=_SDP if sdp is not None else None)
+    return web.Response(
+        status=status, headers=dict(headers or {}), text=sdp, content_type=_SDP if sdp is not None else None
+    )
 
 
 def _links(ice: IceSettings) -> list[str]:

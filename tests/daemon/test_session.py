@@ -29,7 +29,6 @@ from pipeline.identity import TileIdentity, pseudonym
 from pipeline.types import U8, Box, CallSecond, Crop, Event, Expressions, FaceBoxes, Faces
 from pipeline.wire import Stamp, Versions
 
-
 BEGAN = {"purpose": "research", "basis": "consent", "consent": "declared"}
 
 

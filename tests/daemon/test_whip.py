@@ -69,10 +69,15 @@ class Daemon:
 
 @asynccontextmanager
 async def daemon(
-    *sessions: str, token: str | None = None, limit: int = 8, stall_s: float = 5, ice: IceSettings = ICE
+    *sessions: str,
+    token: str | None = None,
+    limit: int = 8,
+    stall_s: float = 5,
+    ice: IceSettings = ICE,
+    origins: Sequence[str] = (),
 ) -> AsyncIterator[Daemon]:
     """Serves on a free port, each session running."""
-    endpoint = WhipEndpoint(token=token, limit=limit, ice=ice)
+    endpoint = WhipEndpoint(token=token, limit=limit, ice=ice, origins=origins)
     app = make_app(CollectorRegistry(), list, routes=endpoint.routes(), token=token)
     runner = web.AppRunner(app, access_log=None, lingering_time=0)
     await runner.setup()
@@ -175,22 +180,37 @@ def test_the_answer_says_where_the_publication_is(clip: Clip) -> None:
 
 
 def test_browsers_may_ask_what_is_allowed() -> None:
-    """OPTIONS needs no token; every answer carries the CORS headers, also errors."""
+    """OPTIONS needs no token; to pages of allowed origins every answer carries the CORS headers, also errors."""
 
     async def main() -> None:
-        async with daemon("one", token=TOKEN) as serving:
+        async with daemon("one", token=TOKEN, origins=["https://x"]) as serving:
             said = await serving.ask("OPTIONS", "/whip/one", Origin="https://x", Access_Control_Request_Method="POST")
             assert said.status == 200
             assert said.headers["Accept-Post"] == "application/sdp"
-            assert said.headers["Access-Control-Allow-Origin"] == "*"
+            assert said.headers["Access-Control-Allow-Origin"] == "https://x"
             assert {"POST", "PATCH", "DELETE"} <= set(said.headers["Access-Control-Allow-Methods"].split(", "))
             allowed = set(said.headers["Access-Control-Allow-Headers"].split(", "))
             assert {"Authorization", "Content-Type", "If-Match"} <= allowed
             assert (await serving.ask("OPTIONS", "/whip/one/x")).headers["Accept-Patch"] == FRAGMENT["Content-Type"]
-            refused = await serving.ask("POST", "/whip/one", "v=0", **SDP)
-            assert refused.headers["Access-Control-Allow-Origin"] == "*"
+            refused = await serving.ask("POST", "/whip/one", "v=0", Origin="https://x", **SDP)
+            assert refused.headers["Access-Control-Allow-Origin"] == "https://x"
             exposed = set(refused.headers["Access-Control-Expose-Headers"].split(", "))
             assert {"Location", "ETag", "Link"} <= exposed
+            for origin in ("https://y", "null", "https://x.evil"):
+                said = await serving.ask("OPTIONS", "/whip/one", Origin=origin)
+                assert not any(name.startswith("Access-Control") for name in said.headers)
+
+    run(main())
+
+
+def test_pages_of_others_may_not_push_unless_that_is_set() -> None:
+    """Without `http.origins` no answer has a CORS header."""
+
+    async def main() -> None:
+        async with daemon("one") as serving:
+            for method in ("OPTIONS", "GET", "POST"):
+                said = await serving.ask(method, "/whip/one", Origin="https://x")
+                assert not any(name.startswith("Access-Control") for name in said.headers)
 
     run(main())
 
