@@ -80,6 +80,10 @@ class GallerySection(Section):
     max_tiles: int = Field(DEFAULT_GALLERY.max_tiles, ge=2, le=49)
     contrast_min: float = Field(DEFAULT_GALLERY.contrast_min, ge=0, le=255)
     hold: int = Field(DEFAULT_GALLERY.hold, ge=1)
+    find_faces: bool = True
+    """Whether a face detector looks at the whole picture, at everybody in it, to tell a shared screen from a person and
+    two people in a tile. It says where a face is and nothing else. False: no model looks at anybody who did not agree;
+    then two in one tile are one participant, and a shared screen may be taken for one."""
     grid: tuple[PositiveInt, PositiveInt] | None = None
     """Columns and rows of equal tiles that fill the picture; wins over detection."""
     tiles: tuple[GalleryTile, ...] = ()

@@ -209,10 +209,11 @@ def make_follower(settings: Settings, seed: str) -> GalleryFollower:
     tiles = tuple((x, y, x + width, y + height) for x, y, width, height in (tile.rect for tile in gallery.tiles))
     return GalleryFollower(
         GallerySplitter(
-            GallerySettings(**gallery.model_dump(exclude={"grid", "tiles"})), GalleryHints(gallery.grid, tiles)
+            GallerySettings(**gallery.model_dump(exclude={"grid", "tiles", "find_faces"})),
+            GalleryHints(gallery.grid, tiles),
         ),
         TileIdentity(seed, fixed={i: tile.participant for i, tile in enumerate(gallery.tiles) if tile.participant}),
-        open_spotter=MediaPipeFaceSpotter,
+        open_spotter=MediaPipeFaceSpotter if gallery.find_faces else None,
     )
 
 

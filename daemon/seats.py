@@ -91,11 +91,11 @@ class GalleryFollower:
     Args:
         splitter: Finds the tiles.
         identity: Knows the people.
-        open_spotter: Makes what finds faces for the splitter.
+        open_spotter: Makes what finds faces for the splitter; None: faces are not looked for.
     """
 
     def __init__(
-        self, splitter: GallerySplitter, identity: TileIdentity, *, open_spotter: Callable[[], FaceSpotter]
+        self, splitter: GallerySplitter, identity: TileIdentity, *, open_spotter: Callable[[], FaceSpotter] | None
     ) -> None:
         self._splitter = splitter
         self._identity = identity
@@ -108,7 +108,7 @@ class GalleryFollower:
     def look(self, image: U8, time_s: float) -> Seats:
         """Who is in this (H, W, 3) uint8 RGB picture; pictures come in order of time."""
         faces: FaceBoxes | None = None
-        if time_s >= self._spot_at_s:
+        if self._open_spotter is not None and time_s >= self._spot_at_s:
             if self._spotter is None:
                 self._spotter = self._open_spotter()
             faces = self._spotter.find_all(image, self._tiles)

@@ -351,9 +351,9 @@ def test_corrections_and_erasing() -> None:
         said.append((session, correction))
         return 3
 
-    async def forget(participant: str) -> bool:
+    async def forget(participant: str) -> dict[str, Any]:
         gone.append(participant)
-        return True
+        return {"id": participant, "erased": True, "failed": ["disk"] if participant == "p-00000003" else []}
 
     async def main() -> None:
         sessions = Sessions(play, limit=1, keep=1, on_forget=lambda _: None)
@@ -372,11 +372,14 @@ def test_corrections_and_erasing() -> None:
             assert (await client.post(f"{bob}/labels", json=body)).status == 400
             status, wrong = await told(await client.post(f"{anna}/labels", json={"emotion": "hunger"}))
             assert (status, wrong["error"].startswith("emotion: expected one of anger")) == (400, True)
-            assert await told(await client.delete(f"{bob}/data")) == (200, {"id": "p-00000002", "erased": True})
+            erased = {"id": "p-00000002", "erased": True, "failed": []}
+            assert await told(await client.delete(f"{bob}/data")) == (200, erased)
+            # Also of somebody whose session nobody remembers; what could not be erased is no success.
+            assert (await client.delete("/api/v1/participants/p-00000003/data")).status == 500
             assert (await client.delete(f"{ROOT}/other/participants/p-00000001/data")).status == 404
             stop.set()
             await running
 
     run(main())
     assert said == [("n", Correction("fear", (3, 5)))]
-    assert gone == ["p-00000002"]
+    assert gone == ["p-00000002", "p-00000003"]

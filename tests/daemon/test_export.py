@@ -72,6 +72,7 @@ def test_tables_hold_what_was_kept(history: Path, tmp_path: Path, style: str) ->
     assert seconds["abstain"].to_list() == [False] * 8
     group = read(tmp_path / "out" / f"group.{style}")
     assert set(seconds["purpose"]) | set(group["purpose"]) == {"research"}
+    assert set(seconds["basis"]) | set(group["basis"]) == {"consent"}
     assert group["p_happiness"].to_list() == [0.375, 0.375, None, 0.375]
     assert json.loads(group["members"][0]) == list(PEOPLE)
     events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
@@ -93,7 +94,7 @@ def test_an_empty_span_of_the_history_has_tables_with_columns(history: Path, tmp
         "group.csv": 0,
         "events.jsonl": 0,
     }
-    assert (tmp_path / "out" / "seconds.csv").read_text().startswith("session,boot,purpose,ts,participant,")
+    assert (tmp_path / "out" / "seconds.csv").read_text().startswith("session,boot,purpose,basis,ts,participant,")
 
 
 def test_tables_longer_than_a_chunk_are_whole(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_emotionml_is_what_the_recommendation_demands(history: Path, tmp_path: P
     root = ET.parse(tmp_path / "out" / "emotions.xml").getroot()  # noqa: S314 (we wrote it)
     assert emotionml.complaints(root) == []
     (told,) = root[0]
-    assert told.attrib == {"name": "monday", "purpose": "research"}
+    assert told.attrib == {"name": "monday", "purpose": "research", "basis": "consent"}
     emotions = root[2:]
     assert len(emotions) == 2 * 10
     first = emotions[0]
