@@ -272,7 +272,7 @@ def test_consent_does_not_stay_with_the_seat(moved: Path) -> None:
 
 
 def test_withdrawn_consent_stops_within_a_second(four: Path) -> None:
-    """Ten withdrawals at random moments: the last face of who withdrew reached a model at most 0.3 s later."""
+    """Ten withdrawals at random moments: what was being read was the last of who withdrew to reach a model."""
     late: list[float] = []
     chance = random.Random(3)  # noqa: S311 (no secret)
 
@@ -291,7 +291,7 @@ def test_withdrawn_consent_stops_within_a_second(four: Path) -> None:
         witness = Witness()
         play(four, consent="required", paced=True, during=during, witness=witness)
     assert len(late) == 10
-    assert max(late) <= 0.3
+    assert max(late) <= 1.0
 
 
 def numbers(text: str) -> set[str]:
