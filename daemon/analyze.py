@@ -98,6 +98,9 @@ async def analyze(
         UnusableInputError: The annotations do not fit what was found; everything is written, the report without them.
     """
     info = recording_info(settings, recording, models, purpose=purpose, anchor=anchor, seed=seed)
+    if info.group_only and (features or personal):
+        msg = "privacy.group_only: nothing of individuals is kept, so that --personal and --features cannot be done"
+        raise UnusableInputError(msg)
     metrics = make_metrics(settings, models, CollectorRegistry())
     # Before anything is written, so that nobody in it is ever out of reach.
     register(state_folder(settings), "analysis", folder)
@@ -106,7 +109,8 @@ async def analyze(
         _write_json(folder / "summary.json", {"schema": SUMMARY, "partial": True, "reason": "still being written"})
         source = FileSource(recording, rate_hz=settings.analysis.rate_hz)
         why = {"attuned.purpose": purpose, "attuned.basis": info.basis}
-        tables = TablesSink(folder, metadata={"attuned.version": attuned_version(), **why})
+        metadata = {"attuned.version": attuned_version()} | why
+        tables = TablesSink(folder, metadata=metadata)
         session = faces = None
         try:
             async with (

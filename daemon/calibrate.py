@@ -285,19 +285,23 @@ async def calibrate(
             schedule did.
         ModelError: These models have no heads.
         SourceError: The source cannot be reached, or no longer.
+        UnusableInputError: Nothing is to be kept of individuals.
         OSError: The disk refuses.
     """
+    if settings.privacy.group_only:
+        msg = "privacy.group_only: nothing of individuals is kept, so that nobody can be calibrated"
+        raise UnusableInputError(msg)
     models = models_of(settings)
     kit = kit_of(models, (settings.models.pixel, settings.models.landmark))
     metrics = make_metrics(settings, models, CollectorRegistry())
     info = session_info(
+        settings,
         models,
         session="calibrate",
         boot=token_hex(8),
         seed=token_hex(8),
         anchor=anchor,
         purpose=asked.purpose,
-        minimum=settings.group.minimum,
     )
     sheet: dict[tuple[str, int], Label] = {}
     folder = state_folder(settings) / "personal"

@@ -16,13 +16,14 @@ import polars as pl
 
 from daemon.report import compare_drawn, drawn
 from daemon.report.pictures import FIGURES
+from daemon.sinks.features import FILE as FEATURES
 from models.personal.private import erase_file, old_of, rewrite_private
 from pipeline import wire
 from pipeline.denoise import denoise
 from pipeline.emotions import EMOTIONS, F64
 from pipeline.group import dominant
 
-TABLES: Final = ("seconds.parquet", "group.parquet", "events.jsonl", "tiles.jsonl", "summary.json")
+TABLES: Final = ("seconds.parquet", "group.parquet", "events.jsonl", "tiles.jsonl", "summary.json", FEATURES)
 PAGES: Final = ("report.html", "compare.html", "compare.json")
 """Pages hold everybody in pictures: they go, and `attuned report DIR` makes the report again."""
 SHEET: Final = "annotations.csv"
@@ -41,20 +42,21 @@ def erase_from_folder(folder: Path, participant: str) -> bool:
         OSError: The disk refuses.
         ValueError: A file is not what `analyze` writes.
     """
-    name = participant.encode()
+    mark = participant.encode()
     for file in (*TABLES, SHEET):
         erase_file(old_of(folder / file))
-    if not any(_holds(folder / file, name) for file in (*TABLES, *PAGES, SHEET)):
+    if not any(_holds(folder / file, mark) for file in (*TABLES, *PAGES, SHEET)):
         return False
     try:
-        _seconds(folder / "seconds.parquet", participant)
+        for name in ("seconds.parquet", FEATURES):
+            _rows_of_others(folder / name, participant)
         _group(folder / "group.parquet", folder / "seconds.parquet", participant)
     except pl.exceptions.PolarsError as error:
         msg = f"{folder}: a table cannot be read ({str(error).splitlines()[0]})"
         raise ValueError(msg) from error
-    _lines(folder / "events.jsonl", lambda line: wire.erased_event(line) if name in line else line)
-    _lines(folder / "tiles.jsonl", lambda line: _without_tile(line, participant) if name in line else line)
-    _lines(folder / SHEET, lambda line: None if name in line else line)
+    _lines(folder / "events.jsonl", lambda line: wire.erased_event(line) if mark in line else line)
+    _lines(folder / "tiles.jsonl", lambda line: _without_tile(line, participant) if mark in line else line)
+    _lines(folder / SHEET, lambda line: None if mark in line else line)
     _summary(folder / "summary.json", folder / "seconds.parquet", participant)
     for page in PAGES:
         erase_file(folder / page)
@@ -70,9 +72,9 @@ def _holds(path: Path, name: bytes) -> bool:
         return False
     if path.suffix != ".parquet":
         return name in path.read_bytes()
-    columns = {"seconds.parquet": "participant", "group.parquet": "members"}
     try:
-        column = pl.read_parquet(path, columns=[columns[path.name]]).to_series()
+        key = "members" if path.name == "group.parquet" else "participant"
+        column = pl.read_parquet(path, columns=[key]).to_series()
     except pl.exceptions.PolarsError as error:
         msg = f"{path}: cannot be read ({str(error).splitlines()[0]})"
         raise ValueError(msg) from error
@@ -80,7 +82,7 @@ def _holds(path: Path, name: bytes) -> bool:
     return bool((flat == name.decode()).any())
 
 
-def _seconds(path: Path, participant: str) -> None:
+def _rows_of_others(path: Path, participant: str) -> None:
     if path.is_file():
         _rewrite(path, pl.read_parquet(path).filter(pl.col("participant") != participant))
 

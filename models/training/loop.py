@@ -3,10 +3,10 @@
 import hashlib
 import math
 import os
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ def _resume(network: nn.Module, optimiser: torch.optim.Optimizer, identity: str,
     """Epochs done already; 0, too, where the checkpoint is damaged."""
     try:
         state = torch.load(checkpoint, weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+    except (OSError, EOFError, RuntimeError, UnpicklingError):
         return 0
     if state.get("identity") != identity:
         return 0
