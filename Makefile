@@ -5,7 +5,7 @@ BIN := .venv/bin
 SYSTEM := libgl1 libglib2.0-0 ffmpeg mosquitto iproute2 janus chromium gstreamer-rtsp-server prometheus systemd
 DATA ?= ../shared/data
 
-.PHONY: demo test check bench train screenshots chaos soak fuzz system clean
+.PHONY: demo test check audit bench train screenshots chaos soak fuzz system clean
 
 demo: .venv/demo
 	$(BIN)/attuned demo
@@ -19,6 +19,10 @@ check: .venv/dev system
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term-missing:skip-covered
+
+# Known weaknesses of what is installed, or, without a network, whether it is what is pinned.
+audit: .venv/dev
+	$(BIN)/python scripts/audit.py
 
 bench: .venv/dev
 	$(BIN)/attuned bench

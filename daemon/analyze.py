@@ -21,7 +21,6 @@ from daemon.app import (
     make_reader,
     make_session,
     recording_info,
-    state_folder,
 )
 from daemon.consent import ConsentGate
 from daemon.erasure_register import register
@@ -38,6 +37,7 @@ from daemon.sinks.features import FeaturesSink
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.tables import TablesSink
 from daemon.sources.file import FileSource, Recording
+from daemon.state import state_folder
 from models.loading import ExpressionModels
 
 OUTPUTS = ("seconds.parquet", "group.parquet", "events.jsonl", "tiles.jsonl", "summary.json", "report.html", FEATURES)

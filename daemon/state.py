@@ -29,6 +29,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / LOCK).touch(mode=0o600)
         lock = (folder / LOCK).open("w")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)

@@ -43,8 +43,10 @@ from pipeline.gallery import GallerySplitter
 from pipeline.identity import TileIdentity, pseudonym
 from pipeline.types import U8, Box, Crop, Expressions, FaceBoxes, FaceReading, Faces
 
+pytestmark = pytest.mark.timeout(300)
 PEOPLE = tuple(pseudonym("seed", i) for i in range(4))
-TILES = layout(2, 2)
+SIZE, N = (424, 240), 20
+TILES = layout(2, 2, size=SIZE)
 
 
 def likest(image: U8) -> int:
@@ -221,8 +223,8 @@ async def played(
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight seconds of four people in a gallery."""
-    pictures = [wall_of([camera(who, k) for who in range(4)], TILES) for k in range(40)]
+    """Four seconds of four people in a gallery."""
+    pictures = [wall_of([camera(who, k) for who in range(4)], TILES, size=SIZE) for k in range(N)]
     return write_pictures(tmp_path_factory.mktemp("four") / "four.mp4", pictures)
 
 
@@ -230,9 +232,9 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four people who change seats in the middle."""
     pictures = [
-        wall_of([camera(who, k) for who in (order if k >= 20 else range(4))], TILES)
+        wall_of([camera(who, k) for who in (order if k >= 12 else range(4))], TILES, size=SIZE)
         for order in [(3, 2, 1, 0)]
-        for k in range(45)
+        for k in range(30)
     ]
     return write_pictures(tmp_path_factory.mktemp("moved") / "moved.mp4", pictures)
 
@@ -240,19 +242,19 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_witness_tells_people_apart(four: Path) -> None:
     """Where everybody agreed all four reach the models, so that nobody's absence below is the witness's blindness."""
     witness = play(four, consent="declared").witness
-    assert {who: witness.mesh.count(who) for who in set(witness.mesh)} == dict.fromkeys(range(4), 40)
-    assert (witness.n_pixel, witness.n_landmark, witness.samples) == (160, 160, set(PEOPLE))
+    assert {who: witness.mesh.count(who) for who in set(witness.mesh)} == dict.fromkeys(range(4), N)
+    assert (witness.n_pixel, witness.n_landmark, witness.samples) == (4 * N, 4 * N, set(PEOPLE))
     assert witness.outlines == set(PEOPLE)
     assert witness.detector
 
 
 @pytest.mark.parametrize("agreed", [(), (0,), (1, 3)])
 def test_no_model_is_given_anybody_who_did_not_agree(four: Path, agreed: tuple[int, ...]) -> None:
-    """Of 160 faces only those of who agreed reach mesh, models, page and samples; no detector looks where it is off."""
+    """Of all faces only those of who agreed reach mesh, models, page and samples; no detector looks where it is off."""
     answers = {PEOPLE[who]: True for who in agreed}
     witness = play(four, consent="required", answers=answers, find_faces=False).witness
     assert set(witness.mesh) == set(agreed)
-    assert witness.n_pixel == witness.n_landmark == len(witness.mesh) == 40 * len(agreed)
+    assert witness.n_pixel == witness.n_landmark == len(witness.mesh) == N * len(agreed)
     assert witness.samples == witness.outlines == {PEOPLE[who] for who in agreed}
     assert witness.detector == []
 
@@ -268,18 +270,18 @@ def test_consent_does_not_stay_with_the_seat(moved: Path) -> None:
     """When people change seats, nobody is read in the place of who agreed, not in a single frame."""
     witness = play(moved, consent="required", answers={PEOPLE[0]: True}).witness
     assert set(witness.mesh) == {0}
-    assert len(witness.mesh) > 25
+    assert len(witness.mesh) > 15
 
 
 def test_withdrawn_consent_stops_within_a_second(four: Path) -> None:
-    """Ten withdrawals at random moments: what was being read was the last of who withdrew to reach a model."""
+    """Nine withdrawals at random moments: what was being read was the last of who withdrew to reach a model."""
     late: list[float] = []
     chance = random.Random(3)  # noqa: S311 (no secret)
 
     async def during(session: Session) -> None:
         while not session.participants:
             await asyncio.sleep(0.01)
-        for _ in range(5):
+        for _ in range(3):
             await session.set_consent(PEOPLE[1], granted=True)
             await asyncio.sleep(chance.uniform(0.3, 0.7))
             await session.set_consent(PEOPLE[1], granted=False)
@@ -287,10 +289,10 @@ def test_withdrawn_consent_stops_within_a_second(four: Path) -> None:
             await asyncio.sleep(0.6)
             late.append(max([t for t in witness.seen_at_s if t > withdrawn], default=withdrawn) - withdrawn)
 
-    for _ in range(2):
+    for _ in range(3):
         witness = Witness()
         play(four, consent="required", paced=True, during=during, witness=witness)
-    assert len(late) == 10
+    assert len(late) == 9
     assert max(late) <= 1.0
 
 
@@ -311,7 +313,7 @@ def test_in_group_only_mode_no_reading_of_anybody_leaves(four: Path, tmp_path: P
         folder.mkdir()
         told[str(group_only)] = _everything(four, folder, group_only=group_only, log=caplog)
     individual = numbers(told["False"]) - {"0.000000"}
-    assert len(individual) > 100
+    assert len(individual) > 50
     shared = numbers(told["True"]) & numbers(_readings_of(tmp_path / "False"))
     assert shared == set()
     assert numbers(told["True"]), "the group itself is told"
@@ -378,7 +380,7 @@ def _everything(path: Path, folder: Path, *, group_only: bool, log: Any) -> str:
         run(main())
     console.file.close()
     texts += [(folder / "terminal").read_text(), generate_latest(registry).decode(), log.text]
-    summary = {"participants": [], "purpose": "research", "partial": False, "recording": {"duration_s": 8}}
+    summary = {"participants": [], "purpose": "research", "partial": False, "recording": {"duration_s": 4}}
     (folder / "tables" / "summary.json").write_text(json.dumps(summary))
     report = write_report(folder / "tables").read_text()
     texts.append(report[: report.index("<script")] if "<script" in report else report)
