@@ -29,6 +29,7 @@ from models.personal.private import erase_file
 
 PEOPLE: Final = "personal"
 """Folder of samples and heads in the state folder."""
+LINKS: Final = "audit links"
 
 
 @dataclass(slots=True)
@@ -47,8 +48,8 @@ class Erasure:
 
     @property
     def is_any(self) -> bool:
-        """Whether there was anything."""
-        return any(self.removed.values())
+        """Whether there was anything; that somebody asked for it is on record, and no more than that."""
+        return any(n for what, n in self.removed.items() if what != LINKS)
 
     def count(self, what: str, n: int) -> None:
         """So much was removed."""
@@ -134,7 +135,7 @@ class Eraser:
             await asyncio.to_thread(erase_files, self._state, participant, done)
             self._audit.note("erasure", who=who, participant=participant, removed=dict(done.removed))
             if not keep_link:
-                done.count("audit links", await self._audit.forget(participant))
+                done.count(LINKS, await self._audit.forget(participant))
             return done
 
     async def _messages(self, participant: str, done: Erasure) -> None:

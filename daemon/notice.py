@@ -79,7 +79,7 @@ def _parts(settings: Settings, told: Told, words: dict[str, Any]) -> list[tuple[
     why = words["purpose"].format(purpose=purposes, basis=words["bases"][privacy.basis])
     erases = words["withdraw_erases" if settings.personal.erase_on_denial else "withdraw_keeps"]
     rights = [words[f"rights_{told.consent}"], f"{words['withdraw']} {erases}", words["more"], words["law"]]
-    kept = "\n".join(f"- {_filled(text, indent='  ')}" for text in _kept(settings, words))
+    kept = "\n".join(_filled(text, first="- ", rest="  ") for text in _kept(settings, words))
     return [
         (words["what_heading"], [_filled(text) for text in what]),
         (words["purpose_heading"], [_filled(why)]),
@@ -110,8 +110,10 @@ def _days(days: float) -> str:
     return f"{days:g}" if days >= 1 else f"{days:.2g}"
 
 
-def _filled(text: str, indent: str = "") -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+def _filled(text: str, first: str = "", rest: str = "") -> str:
+    return textwrap.fill(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _words(language: str) -> dict[str, Any]:
