@@ -1,13 +1,15 @@
 """Where only the group is told, nothing of an individual is left."""
 
+import json
 from dataclasses import fields, replace
 
-from builders import fused, p
+from builders import face, fused, p
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import wire
 from pipeline.anonymity import OF_NOBODY, OF_THE_GROUP, group_only, group_only_events, is_large
+from pipeline.call import Call
 from pipeline.group import synthesise
 from pipeline.types import (
     CallSecond,
@@ -116,3 +118,39 @@ def test_no_number_of_an_individual_is_left(n_read: int, minimum: int) -> None:
     assert {event.kind for event in named} <= OF_NOBODY
     payload = wire.group_emotion(told.group, wire.Stamp("s", "b"), 0)
     assert ("n_engaged" in payload) == (n_read >= minimum)
+
+
+def test_what_was_read_in_an_open_second_can_be_taken_away() -> None:
+    """Two of three readings lie in the second that is open; who was read stays in the call, without a reading."""
+    call = Call()
+    call.look(0.0, PEOPLE[:2])
+    for time_s in (0.1, 0.3):
+        assert call.add(face(PEOPLE[0], time_s, p(happiness=1.0)))
+    assert call.add(face(PEOPLE[1], 0.1, p(sadness=1.0)))
+    assert call.forget(PEOPLE[0]) == 2
+    assert call.forget(PEOPLE[2]) == 0
+    [second] = call.advance(1.3)
+    assert {r.participant: r.arms.n_frames for r in second.readings} == {PEOPLE[0]: 0, PEOPLE[1]: 1}
+
+
+def test_what_waits_is_replaced_and_keeps_its_number() -> None:
+    """An event says that it was erased and nothing else; a group says who else was there and nothing else."""
+    stamp = wire.Stamp("s", "b")
+    data = {"scope": "individual", "from": "neutral", "to": "anger", "distance": 0.5}
+    event = wire.event(Event("change", 7.25, (PEOPLE[0],), data), stamp, 12)
+    assert json.loads(wire.erased_event(wire.encode(event))) == {
+        "schema": "attuned/event/1",
+        "ts": "1970-01-01T00:00:07.250Z",
+        "session": "s",
+        "boot": "b",
+        "seq": 12,
+        "kind": "erased",
+        "second": 7,
+        "participants": [],
+    }
+    group = json.loads(wire.erased_group(wire.encode(wire.group_emotion(second_of(4).group, stamp, 3)), PEOPLE[0]))
+    assert (group["seq"], group["second"], group["members"], group["erased"]) == (3, 7, list(PEOPLE[1:]), True)
+    assert PEOPLE[0] not in json.dumps(group)
+    assert {key for key, value in group.items() if value} == {
+        *("schema", "ts", "session", "boot", "seq", "second", "members", "erased")
+    }
