@@ -16,8 +16,9 @@ from pipeline.boxes import area, covered
 from pipeline.page import Lines, PageMask, find_pages
 from pipeline.probe import Probe, thumbnail
 from pipeline.screens import Rooms, faces_in, is_flat, shows_screen
-from pipeline.tiles import DEFAULT_GALLERY, GallerySettings, Search, Wall
+from pipeline.tiles import Search
 from pipeline.types import U8, Box, FaceBoxes
+from pipeline.walls import DEFAULT_GALLERY, GallerySettings, Wall
 
 __all__ = (
     "DEFAULT_GALLERY", "NO_HINTS", "GalleryHints", "GallerySettings", "GallerySplitter", "Layout", "find_tiles", "iou",

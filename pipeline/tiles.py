@@ -5,8 +5,6 @@ as a big region beside such a grid, and the cells that the grid asks for are loo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -29,6 +27,7 @@ from pipeline.boxes import (
 )
 from pipeline.page import BAR_MAX, Bools, PageMask, Span, within
 from pipeline.types import Box
+from pipeline.walls import GallerySettings, Node, Wall, alike, apart, around, is_more, to_beat
 
 NEAR_LINE: Final = 0.9
 """Share of a gutter's line that must have exactly the page's colour; the rest is what compression left of it."""
@@ -75,8 +74,6 @@ UNEVEN_STRIP: Final = 0.85
 """Beside a big region tiles of several sizes stand in one row or column, or this is no strip."""
 MISSED: Final = 0.3
 """Clear tiles that an explanation leaves out count so much against it."""
-CLEARLY: Final = 0.01
-"""An explanation is better than another from this difference in score on."""
 INSIDE_CELL: Final = 0.9
 """What lies in a cell by this share is part of its tile."""
 BORDER_PX: Final = 4
@@ -93,8 +90,6 @@ SCATTERED: Final = 0.6
 """How far a big region that is cut into pieces counts as evident: slides are."""
 MOSTLY: Final = 0.6
 """A piece that takes so much of a big region is what it shows."""
-MORE: Final = 1.15
-"""What joins two halves of a tile is so many times as large as the larger of them."""
 HALF: Final = 0.5
 """A line of a big region is not page on more than this share."""
 NEXT_LINE: Final = 0.04
@@ -105,73 +100,8 @@ GROUPS_MAX: Final = 8
 """So many sizes of tiles are tried, the largest total area first."""
 
 
-@dataclass(frozen=True, slots=True)
-class GallerySettings:
-    """How tiles are told from the page they are drawn on.
-
-    page_tolerance: largest difference of a channel (0-255) from the page's colour that is still page.
-    page_share: share of a line's pixels that must be page, roughly, for the line to be gutter.
-    gutter_min_px: narrowest gutter.
-    gutter_max: widest gutter between two tiles, as a share of the picture's longer side.
-    tile_min_px: smallest side of a tile; nor is a tile lower than 8 % of the picture or narrower than 5 %.
-    size_tolerance: how far equal tiles may differ in width or height, as a share of the larger.
-    aspect_min, aspect_max: width / height of a tile.
-    max_tiles: a grid of more tiles is a pattern, not a call.
-    contrast_min: a picture whose channels spread less than this (0-255) shows nothing, no tile at all.
-    hold: how many looks in a row must agree on a better layout before it replaces one that still fits.
-    """
-
-    page_tolerance: int = 6
-    page_share: float = 0.93
-    gutter_min_px: int = 2
-    gutter_max: float = 0.08
-    tile_min_px: int = 24
-    size_tolerance: float = 0.08
-    aspect_min: float = 0.4
-    aspect_max: float = 2.6
-    max_tiles: int = 49
-    contrast_min: float = 12.0
-    hold: int = 3
-
-
 SLACK_INSIDE: Final = 0.95
 """At least this share of a tile lies inside the picture."""
-DEFAULT_GALLERY: Final = GallerySettings()
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A region of the picture and what gutters cut it into; a leaf has no parts."""
-
-    box: Box
-    parts: tuple["Node", ...] = ()
-
-    def leaves(self) -> list[Box]:
-        """Boxes that are not cut any further."""
-        return [box for part in self.parts for box in part.leaves()] if self.parts else [self.box]
-
-    def pairs(self) -> list[tuple[Box, Box]]:
-        """The largest leaves of regions right beside each other."""
-        largest = [max(part.leaves(), key=area) for part in self.parts]
-        beside = list(pairwise(largest))
-        return beside + [pair for part in self.parts for pair in part.pairs()]
-
-
-@dataclass(frozen=True, slots=True)
-class Wall:
-    """An explanation of a picture: tiles, and a big region beside them that may be a shared screen.
-
-    score: in [0, 1]. whole_main: the big region is of one piece. camera_main: it may be a camera's: of somebody in the
-    dark the rest is as dark as the page.
-    regular: the tiles stand in equal cells.
-    """
-
-    tiles: tuple[Box, ...]
-    main: Box | None
-    score: float
-    whole_main: bool = True
-    camera_main: bool = True
-    regular: bool = False
 
 
 class Search:
@@ -186,14 +116,14 @@ class Search:
         self._sound = [box for box in self._leaves if self._is_clear(box)]
         # Of somebody who sits half in the dark the tile was cut in two.
         halves = [pair for pair in self._root.pairs() if sum(map(self._is_clear, pair)) == 1]
-        self._joined = [hull_of(pair) for pair in halves if self._is_clear(hull_of(pair)) and _is_more(pair)]
+        self._joined = [hull_of(pair) for pair in halves if self._is_clear(hull_of(pair)) and is_more(pair)]
 
     def best(self) -> Wall | None:
         """The best explanation of the picture; None where it shows no tile on this page."""
         best: Wall | None = None
         for group in self._groups():
             for wall in self._walls(group):
-                if wall.score > _to_beat(best, wall) and disjoint(wall.tiles):
+                if wall.score > to_beat(best, wall) and disjoint(wall.tiles):
                     best = wall
         return best
 
@@ -347,11 +277,11 @@ class Search:
 
     def _groups(self) -> list[list[Box]]:
         """Boxes of equal size, and boxes that are equally high or wide, the largest total area first."""
-        groups = _alike(self._sound, self._settings.size_tolerance)
+        groups = alike(self._sound, self._settings.size_tolerance)
         if self._joined:
             whole = [box for box in self._sound if not any(covered(box, [joined]) >= WITHIN for joined in self._joined)]
             groups += [
-                group for group in _alike([*whole, *self._joined], self._settings.size_tolerance) if group not in groups
+                group for group in alike([*whole, *self._joined], self._settings.size_tolerance) if group not in groups
             ]
         groups.sort(key=lambda group: -sum(map(area, group)))
         return groups[:GROUPS_MAX]
@@ -381,7 +311,7 @@ class Search:
 
         A gutter that goes on in what is shared beside a strip cuts the strip apart: then the tree has no such region.
         """
-        regions = _around(self._root, group)
+        regions = around(self._root, group)
         _, top, width, bottom = self.mask.stage
         hull = hull_of(group)
         for axis, band in ((0, part_of(hull, 1, (top, bottom))), (1, part_of(hull, 0, (0, width)))):
@@ -395,12 +325,12 @@ class Search:
         if not left:
             return Wall(tuple(grid), None, self._score(grid, None, whole_main=True, regular=regular), regular=regular)
         main = hull_of(left)
-        if not _apart(main, grid):
+        if not apart(main, grid):
             # Letters and specks between the tiles are no part of what lies beside them.
             least, hull = LEFT_OVER * max(map(area, grid)), [hull_of(grid)]
             left = [box for box in left if area(box) >= least and covered(box, hull) <= 0.05]  # noqa: PLR2004
             main = hull_of(left or grid)
-        if area(main) < MAIN * max(map(area, grid)) or not _apart(main, grid):
+        if area(main) < MAIN * max(map(area, grid)) or not apart(main, grid):
             return None
         if len(left) > 1 and area(main) < area(hull_of(grid)) and self._is_strip(left):
             # Nobody shares a row of equal pictures: the row is the strip, and the grid is on the page that is shared.
@@ -411,7 +341,7 @@ class Search:
         mostly = any(area(box) >= MOSTLY * area(main) for box in left)
         walls = []
         to_the_edge = self._to_the_edge(main)
-        for whole in dict.fromkeys((main, to_the_edge if _apart(to_the_edge, grid) else main)):
+        for whole in dict.fromkeys((main, to_the_edge if apart(to_the_edge, grid) else main)):
             one = len(left) == 1 and whole == main
             score = self._score(grid, whole, whole_main=one, regular=regular)
             walls.append(Wall(tuple(grid), whole, score, one, mostly, regular))
@@ -580,49 +510,3 @@ class Search:
             for axis, _, outer in self._sides((x0, y0, x1, y1)):
                 free.append(float(self.mask.share(line_of((x0, y0, x1, y1), axis, outer), axis, wide=True)[0]))
         return min(1.0, inside / max(1.0, shown)) * (sum(free) / max(1, len(free))) ** 2
-
-
-def _alike(boxes: Sequence[Box], tolerance: float) -> list[list[Box]]:
-    """Boxes of equal size, and boxes that are equally high or wide; each group once."""
-    groups: list[list[Box]] = []
-    sides = np.array(boxes, dtype=np.int64).reshape(-1, 4)
-    sizes = sides[:, 2:] - sides[:, :2]
-    most = np.maximum(sizes[:, None], sizes[None])
-    same = np.abs(sizes[:, None] - sizes[None]) <= np.maximum(3, tolerance * most)
-    for i in np.argsort(-sizes.prod(axis=1), kind="stable").tolist():
-        for alike in (same[i].all(axis=1), same[i, :, 1], same[i, :, 0]):
-            group = [boxes[k] for k in np.flatnonzero(alike)]
-            if group not in groups:
-                groups.append(group)
-    return groups
-
-
-def _is_more(pair: Sequence[Box]) -> bool:
-    """Whether two boxes together are more than a box and what compression left of its border."""
-    return area(hull_of(pair)) >= MORE * max(map(area, pair))
-
-
-def _to_beat(best: Wall | None, wall: Wall) -> float:
-    """The score above which an explanation is better than the best so far."""
-    if best is None:
-        return -1.0
-    if wall.main is None and best.main is not None:
-        # A grid in place of a big region needs to be no more than better: it explains what the region shows.
-        return best.score
-    if wall.main == best.main and len(wall.tiles) > len(best.tiles) and lie_in(wall.tiles, best.tiles):
-        # Nor do tiles have tiles in them.
-        return best.score - CLEARLY
-    return best.score + CLEARLY
-
-
-def _around(node: Node, boxes: list[Box]) -> list[Box]:
-    """Regions of the tree that hold all boxes, the smallest first."""
-    for part in node.parts:
-        if all(covered(box, [part.box]) >= 0.99 for box in boxes):  # noqa: PLR2004 (parts do not overlap)
-            return [*_around(part, boxes), node.box]
-    return [node.box]
-
-
-def _apart(main: Box, grid: list[Box]) -> bool:
-    """Whether a big region lies beside all tiles of a grid."""
-    return all(covered(box, [main]) <= 0.05 for box in grid)  # noqa: PLR2004 (a border may overlap)

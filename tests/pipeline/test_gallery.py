@@ -21,8 +21,9 @@ from pipeline.gallery import (
     same_layout,
 )
 from pipeline.page import Lines, PageMask, find_pages
-from pipeline.tiles import Search, Wall
+from pipeline.tiles import Search
 from pipeline.types import U8, Box, FaceBoxes
+from pipeline.walls import Wall
 
 BOXES_2X2 = grid(2, 2)
 SIZE_2X2 = (204, 344)
