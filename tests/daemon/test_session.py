@@ -258,7 +258,8 @@ def test_a_camera_that_goes_off_and_on_is_told(tmp_path: Path) -> None:
     name = avatar(1, (x1 - x0, y1 - y0))
     on = [seated([0, 1], 2, 1, first=first, n=n) for first, n in ((0, 15), (35, 20))]
     off = [wall_of([camera(0, k), name], layout(2, 1)) for k in range(15, 35)]
-    _, kept = play(write_pictures(tmp_path / "v.mp4", [*on[0], *off, *on[1]]))
+    # Nobody agreed to be read, and this comes before.
+    _, kept = play(write_pictures(tmp_path / "v.mp4", [*on[0], *off, *on[1]]), consent="required")
     events = [event for second in kept.seconds for event in second.events]
     told = [(event.kind, event.time_s, event.participants) for event in events if event.kind.startswith("camera")]
     other = (pseudonym("seed", 1),)
