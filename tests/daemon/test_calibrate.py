@@ -75,7 +75,7 @@ def test_seconds_get_the_label_of_their_step(tmp_path: Path, video: Path, settin
     told = json.loads(out)
     assert {name: n for name, n in told["kept"].items() if n} == {"happiness": 2, "fear": 2}
     assert (told["lost"], told["complete"], told["purpose"]) == (0, True, "research")
-    assert told["missing"] == "4 of 240 samples"
+    assert told["missing"] == "4 of 30 samples"
     samples = kept(settings)
     assert [int(t - START.timestamp()) for t in samples.time_s] == [1, 2, 6, 7]
     assert [EMOTIONS[c] for c in samples.label] == ["happiness"] * 2 + ["fear"] * 2

@@ -111,7 +111,7 @@ def test_the_whole_way_round(analysed: Path, tmp_path: Path) -> None:
         code, out, err = invoke(tmp_path, *read, "--consent", "declared")
         assert code == 0, err
         assert "kept fear 1, happiness 1, sadness 1 (seconds); 0 without a face" in out
-        assert "for a training: 3 of 240 samples" in out
+        assert "for a training: 3 of 30 samples" in out
     settings = Settings(state_dir=tmp_path / "state")
     folder = people_of(settings).find(WHO)
     assert folder is not None
