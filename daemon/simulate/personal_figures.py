@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from daemon.simulate.bank import Bank, load_bank
 from daemon.simulate.checks import at_least, at_most
 from daemon.simulate.params import Params, load_params
-from daemon.simulate.personal import BLOCK_S, CALLS, SECONDS, Outcome, masks, measure_call
+from daemon.simulate.personal import BLOCK_S, CALLS, SCENARIOS, SECONDS, Outcome, masks, measure_call
 from daemon.simulate.workers import in_workers
 from models.personal.comparison import drawn_blocks
 from pipeline.emotions import F64
@@ -109,8 +109,10 @@ def run_personal_simulation(params_file: Path | None, *, n_seeds: int, jobs: int
 def figures_of(measured: Sequence[dict[str, list[Outcome]]]) -> dict[str, Any]:
     """Every figure of every scenario: over all members, over those who follow the group, over those who look sad or angry."""
     scenarios: dict[str, Any] = {}
-    for name in dict.fromkeys(name for call in measured for name in call):
+    for name in SCENARIOS:
         calls = [call[name] for call in measured if name in call]
+        if not calls:
+            continue
         scenarios[name] = {
             "calls": len(calls),
             "members": _figures(name, calls),
@@ -130,7 +132,8 @@ def _figures(name: str | None, calls: Sequence[list[Outcome]]) -> dict[str, Any]
         sums = np.array([np.sum([parts(o) for o in call] or [(0.0, 0.0)], axis=0) for call in calls])
         value = float(_ratio(sums.sum(axis=0)))
         resampled = _ratio(drawn @ sums)
-        known = resampled[np.isfinite(resampled)]
+        # One call says nothing of others.
+        known = resampled[np.isfinite(resampled) & (len(calls) > 1)]
         low, high = np.percentile(known, [2.5, 97.5]).tolist() if len(known) else (float("nan"), float("nan"))
         told[key] = {"value": _rounded(value), "ci95": [_rounded(low), _rounded(high)]}
         if name is not None and (name, key) in MUST:
