@@ -9,7 +9,7 @@ import aiomqtt
 async def main(port: int) -> None:
     """By their readings one knows who is there, also before they are read."""
     agreed: set[str] = set()
-    async with asyncio.timeout(80), aiomqtt.Client("127.0.0.1", port) as client:
+    async with asyncio.timeout(200), aiomqtt.Client("127.0.0.1", port) as client:
         await client.subscribe("attuned/+/session/+/participant/+/emotion")
         async for message in client.messages:
             topic = str(message.topic)

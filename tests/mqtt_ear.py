@@ -10,7 +10,7 @@ import time
 
 import aiomqtt
 
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0
 
 
 async def main(port: int) -> None:
