@@ -180,7 +180,7 @@ def damaged(store: Store) -> dict[str, str]:
         "no JSON": "{",
         "a list": "[]",
         "binary": "\x00\x01",
-        "another schema": json.dumps(good | {"schema": 2}),
+        "another schema": json.dumps(good | {"schema": 0}),
         "a current that is not there": json.dumps(good | {"current": "personal-9"}),
         "a path outside": json.dumps(good | {"versions": [good["versions"][0] | outside], "current": None}),
         "a state of its own": json.dumps(good | {"versions": [good["versions"][0] | {"state": "best"}]}),
