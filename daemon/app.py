@@ -406,7 +406,7 @@ class Node:
         before = [plan_of(session, old.source) for session in old.sessions if session not in settings.sessions]
         after = [plan_of(session, settings.source) for session in settings.sessions if session not in old.sessions]
         await self.sessions.replace(before, after)
-        self._mqtt.describe(self._describe([entry.plan for entry in self.entries]))
+        self._mqtt.describe(self._describe())
 
     async def run(self, plans: Sequence[Plan], *, stay: bool, service: Service | None = None) -> None:
         """Runs the sessions, until all have ended, or until `stop` when it is to stay; `service` attends it meanwhile.

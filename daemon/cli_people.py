@@ -93,9 +93,9 @@ def forget(
 
 def _erased_here(settings: "Settings", participant: str, more: list[Path]) -> "Erasure":
     """While no daemon runs."""
-    from daemon.state import state_folder
     from daemon.custody import audit_file
     from daemon.erasure import erase_offline, forget_topics
+    from daemon.state import state_folder
 
     state = state_folder(settings)
     done, topics = erase_offline(state, participant, more=more)
@@ -183,8 +183,8 @@ def _format(told: dict[str, Any]) -> str:
 @one_line_errors
 def audit(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show who agreed, who was erased, which heads were promoted and who asked for what; check that nothing was changed."""
-    from daemon.state import state_folder
     from daemon.audit import check, entries
+    from daemon.state import state_folder
 
     state = state_folder(settings_from(config))
     checked = check(state)
