@@ -33,7 +33,7 @@ Fill = Callable[[int], Settings]
 
 @pytest.fixture
 def fill(tmp_path: Path) -> Fill:
-    """Samples of somebody whose three expressions lie apart, in blocks of four seconds, some from the group."""
+    """Samples of somebody whose three expressions lie apart, in blocks of four seconds, nearly all from the group."""
 
     def filled(n: int) -> Settings:
         settings = Settings(state_dir=tmp_path / "state")
@@ -45,7 +45,7 @@ def fill(tmp_path: Path) -> Fill:
                 c = CLASSES[k // 4 % 3]
                 pixel, landmark = ((means[c] + rng.normal(0, 0.3, 256)).astype(np.float32) for _ in range(2))
                 face = Features(pixel, landmark, rng.normal(c, 1, 51).astype(np.float32), 0.8)
-                label = Label(0.9 * np.eye(7)[c] + 0.1 / 7, 0.8, Origin.GROUP if k % 3 else Origin.CALIBRATION)
+                label = Label(0.9 * np.eye(7)[c] + 0.1 / 7, 0.8, Origin.GROUP if k % 60 else Origin.CALIBRATION)
                 buffer.add(START_S + k, face, label)
         note_attempt(people.folder(WHO), Attempt(START_S, "head", None, ("<b>too few</b>",), 30, 20, (), None))
         return settings
