@@ -234,6 +234,7 @@ def test_what_must_be_is_held_against_the_value() -> None:
     assert [chance(0.07, low, 0.1) for low in (0.04, 0.06)] == [True, False]
 
 
+@pytest.mark.timeout(240)  # a dozen simulated calls, on a machine that may be busy
 def test_a_seed_has_counts_for_every_check_and_the_same_ones_again() -> None:
     """Nothing is missing, nothing is negative, and a second time gives the same."""
     params = short(190)

@@ -67,6 +67,7 @@ def test_a_call_teaches_with_every_update() -> None:
     assert all(np.isfinite(best) and curved > 0 for _, best, curved in rows)
 
 
+@pytest.mark.timeout(240)  # four simulated calls, on a machine that may be busy
 def test_the_command_writes_the_same_weights_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fixed seeds: the same bytes, which the engine can use; nothing on stdout."""
     params = tmp_path / "short.yaml"

@@ -228,6 +228,13 @@ def test_pairs_are_symmetric_and_repeatable(moves: F64) -> None:
     assert np.isnan(np.diag(p_value)).all()
 
 
+def test_of_nobody_there_are_no_pairs() -> None:
+    """Before anything was seen: nobody is correlated with anybody else."""
+    correlation, p_value = all_pairs(np.empty((0, 2)))
+    assert correlation.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert np.isnan(p_value).all()
+
+
 def test_size_and_power() -> None:
     """Of 400 independent pairs 5 % are significant, within three standard errors; of 100 coupled ones 80 % or more."""
     rng = np.random.default_rng(4)
