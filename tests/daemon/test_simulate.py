@@ -369,12 +369,14 @@ def test_no_process_outlives_the_command() -> None:
     """Not even when it is killed."""
     command_line = [sys.executable, "-m", "daemon", "simulate", "--seeds", "3", "--jobs", "1"]
     with subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        # The worker, and the tracker of what the two share.
-        until(lambda: len(children_of(process.pid)) == 2, within_s=25)
-        time.sleep(3)  # the worker takes its first seed
-        children = children_of(process.pid)
-        process.kill()
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), within_s=25)
+        try:
+            # The worker, and the tracker of what the two share.
+            until(lambda: len(children_of(process.pid)) == 2, within_s=60)
+            time.sleep(3)  # the worker takes its first seed
+            children = children_of(process.pid)
+        finally:
+            process.kill()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), within_s=40)
 
 
 def test_a_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
