@@ -194,6 +194,14 @@ def test_what_is_no_video_is_told_in_one_line(tmp_path: Path, make: object, mess
     assert "\n" not in str(caught.value)
 
 
+def test_a_codec_that_nobody_knows_is_told_in_one_line(tmp_path: Path) -> None:
+    """FFmpeg sees that it is a video, and has no decoder for it."""
+    path = write_video(tmp_path / "v.mp4", [0] * 5, codec="libx264")
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
+    with pytest.raises(SourceError, match="is in a codec that cannot be read; convert it"):
+        probe(path)
+
+
 def test_sound_that_is_longer_than_the_pictures_is_no_break(tmp_path: Path) -> None:
     """A Matroska file whose sound goes on for five seconds has all its pictures."""
     path = tmp_path / "v.mkv"
