@@ -40,6 +40,10 @@ MAX_TRACKERS = 64
 """Trackers of a session kept at most, about 19 MB each; who was not seen for longest goes first."""
 IDLE_S = 30.0
 """And none is kept of whom nothing was seen for so long: where people come and go, most never come back."""
+MAX_SPARE = 16
+"""Trackers that wait for whoever comes next: MediaPipe keeps a megabyte of each one that is closed."""
+_BLANK: U8 = np.zeros((64, 64, 3), dtype=np.uint8)
+"""After a picture without a face a tracker knows nothing of the one before."""
 
 
 class _Serving:
@@ -92,6 +96,7 @@ class FaceReader:
         self._watch = watch
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="faces")
         self._trackers: dict[str, dict[str, tuple[FaceTracker, float]]] = {}
+        self._spare: list[FaceTracker] = []
         self._serving: dict[str, _Serving] = {}
 
     async def __aenter__(self) -> Self:
@@ -103,6 +108,9 @@ class FaceReader:
         await asyncio.to_thread(self._threads.shutdown)
         for session in [*self._trackers, *self._serving]:
             self.forget(session)
+        for tracker in self._spare:
+            tracker.close()
+        self._spare.clear()
 
     def personalise(self, session: str, *, crops: bool = False) -> None:
         """Readings of this session come with their evidence, and may be by personal heads, until it is forgotten.
@@ -161,7 +169,23 @@ class FaceReader:
         """Gives the trackers of a session back, when it has ended and none of them is in use."""
         self._serving.pop(session, None)
         for tracker, _ in self._trackers.pop(session, {}).values():
+            self._give_back(tracker)
+
+    def _give_back(self, tracker: FaceTracker) -> None:
+        """For the next who comes, where not too many wait."""
+        if len(self._spare) < MAX_SPARE:
+            self._spare.append(tracker)
+        else:
             tracker.close()
+
+    def _tracker(self) -> FaceTracker:
+        """One that knows of nobody."""
+        try:
+            tracker = self._spare.pop()
+        except IndexError:
+            return self._open_tracker()
+        tracker.find(_BLANK)
+        return tracker
 
     async def _together(self, *work: Callable[[], T]) -> list[T]:
         """Does all of it on the threads; cancelled or failed, nothing is left running when this is over."""
@@ -193,10 +217,10 @@ class FaceReader:
         trackers = self._trackers.setdefault(session, {})
         for tile in tiles:
             known = trackers.pop(tile.participant, None)
-            trackers[tile.participant] = (self._open_tracker() if known is None else known[0], time_s)
+            trackers[tile.participant] = (self._tracker() if known is None else known[0], time_s)
         n_kept = max(MAX_TRACKERS, len(tiles))
         while len(trackers) > n_kept or (trackers and next(iter(trackers.values()))[1] < time_s - IDLE_S):
-            trackers.pop(next(iter(trackers)))[0].close()
+            self._give_back(trackers.pop(next(iter(trackers)))[0])
         return [partial(_find, trackers[tile.participant][0], tile, self._pixel.crop) for tile in tiles]
 
 

@@ -89,14 +89,20 @@ def test_a_model_gets_the_crops_it_asks_for(red_is_anger: Watched) -> None:
 
 
 def test_trackers_of_whom_nothing_is_seen_go(red_is_anger: Watched) -> None:
-    """Half a minute after somebody has left their tracker is closed; who is there keeps theirs, whoever it is."""
+    """Half a minute after somebody has left the next who comes gets their tracker, which has seen nothing then."""
     closed: list[int] = []
     opened: list[Tracker] = []
+    blank: list[int] = []
 
     class Counted(Tracker):
         def __init__(self) -> None:
             self.number = len(opened)
             opened.append(self)
+
+        def find(self, image: U8) -> Faces:
+            if image.shape == (64, 64, 3):
+                blank.append(self.number)
+            return super().find(image)
 
         def close(self) -> None:
             closed.append(self.number)
@@ -113,13 +119,15 @@ def test_trackers_of_whom_nothing_is_seen_go(red_is_anger: Watched) -> None:
             observe=lambda stage, seconds: None,
         ) as reader:
             await reader.read("s", 0.0, [tile(0), tile(1)])
-            await reader.read("s", IDLE_S, [tile(0)])
-            assert closed == []
-            await reader.read("s", IDLE_S + 0.2, [tile(0)])
-            assert closed == [1]
-            await reader.read("s", IDLE_S + 0.4, [tile(1)])
+            await reader.read("s", IDLE_S, [tile(0), tile(2)])
+            assert (len(opened), blank) == (3, [])
+            await reader.read("s", IDLE_S + 0.2, [tile(0), tile(2)])
+            await reader.read("s", IDLE_S + 0.4, [tile(0), tile(2), tile(3)])
+            assert (len(opened), blank) == (3, [1])
+            reader.forget("s")
+            await reader.read("t", 0.0, [tile(4)])
             assert len(opened) == 3
-            await reader.read("s", 3 * IDLE_S, [])
-            assert sorted(closed) == [0, 1, 2]
+            assert closed == []
+        assert sorted(closed) == [0, 1, 2]
 
     run(main())

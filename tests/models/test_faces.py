@@ -60,6 +60,20 @@ def test_the_same_pictures_give_the_same_faces(portrait: np.ndarray) -> None:
         assert np.array_equal(one.score, other.score)
 
 
+def test_after_a_blank_picture_a_tracker_is_as_good_as_new(portrait: np.ndarray) -> None:
+    """The mesh of the next person depends on nothing that the tracker saw of the one before: to the last bit."""
+    other = np.ascontiguousarray(portrait[20:300, 300:60:-1])
+    views = [np.ascontiguousarray(np.roll(portrait, (2 * i, 3 * i), (0, 1))) for i in range(8)]
+    with MediaPipeFaceTracker() as fresh, MediaPipeFaceTracker() as used:
+        for _ in range(7):
+            assert len(used.find(other)) == 1
+        used.find(np.zeros((64, 64, 3), dtype=np.uint8))
+        for view in views:
+            expected, found = fresh.find(view), used.find(view)
+            assert found.landmarks.tolist() == expected.landmarks.tolist()
+            assert found.score.tolist() == expected.score.tolist()
+
+
 def test_the_score_is_kept_between_detections(portrait: np.ndarray) -> None:
     """A followed face has the score of the last detection until the detector runs again."""
     dim = cv2.convertScaleAbs(portrait, alpha=0.35)
