@@ -1,7 +1,7 @@
 """Hours of a call in which people come and go and the broker restarts: `make soak` (as root), or this file.
 
 Nine people in a Janus room of its own network namespace, read by a whole daemon that publishes to a real mosquitto.
-Every minute somebody leaves and somebody new comes; every five minutes the broker is killed for ten seconds. Resident
+Every minute somebody leaves and somebody new comes; every five minutes the broker is stopped for ten seconds. Resident
 memory, files, threads and tasks of the daemon are looked at every five seconds, and when each reading arrives. Prints
 and writes JSON and a plot; exit code 1 when something grew or drifted.
 """
@@ -295,9 +295,9 @@ class Rig:
         self._broker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
 
     def stop_broker(self) -> None:
-        """It goes without a word."""
+        """It goes in order: what it has taken, and the watcher has not, is its own to keep."""
         if self._broker is not None:
-            self._broker.kill()
+            self._broker.terminate()
             self._broker.wait()
             self._broker = None
 

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import ssl
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -56,6 +57,7 @@ class _Live(NamedTuple):
     topic: str
     payload: bytes
     retain: bool
+    put_s: float
 
 
 class MqttSink:
@@ -220,7 +222,7 @@ class MqttSink:
         """Sends them now; without a broker keeps them, or drops and counts them."""
         if self.connected.is_set() and not self._outbox.n_readings:
             for topic, payload in readings:
-                self._put(_Live(topic, payload, retain=False))
+                self._put(_Live(topic, payload, retain=False, put_s=time.monotonic()))
         elif self._keep or self.connected.is_set():
             # While others of their topic wait they wait too: nothing overtakes.
             self._discarded(await self._outbox.put_readings(readings))
@@ -359,6 +361,10 @@ class MqttSink:
         """What is worth something now: once, or not at all."""
         while self._live:
             message = self._live.popleft()
+            if not (message.retain or self._keep) and time.monotonic() - message.put_s > self._expiry_s:
+                # A machine that is too slow to send all goes on with the present.
+                self._metrics.mqtt_published("dropped")
+                continue
             try:
                 if message.retain:
                     await self._retained.send(link, message.topic, message.payload)
@@ -447,7 +453,7 @@ class MqttSink:
         """Retained state, for now and for every later connection."""
         self._retained.topics[topic] = payload
         if self.connected.is_set():
-            self._put(_Live(topic, payload, retain=True))
+            self._put(_Live(topic, payload, retain=True, put_s=time.monotonic()))
 
     def _clear(self, prefix: str) -> None:
         """Takes the retained state of these topics from the broker; they count from 0 again."""
@@ -457,7 +463,7 @@ class MqttSink:
             del self._heads[topic]
         for topic in self._retained.clear(prefix):
             if self.connected.is_set():
-                self._put(_Live(topic, GONE, retain=True))
+                self._put(_Live(topic, GONE, retain=True, put_s=time.monotonic()))
 
     def _put(self, message: _Live) -> None:
         """A message for a broker that is there; where too many wait, the oldest reading is dropped and counted."""

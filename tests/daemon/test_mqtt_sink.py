@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from videos import run
 from daemon.broker import PROTOCOL, embedded_broker, free_port
 from daemon.session import SessionInfo
 from daemon.sinks.metrics import Metrics
-from daemon.sinks.mqtt import MqttSink
+from daemon.sinks.mqtt import MqttSink, _Live
 from daemon.sinks.outbox import Outbox
 from pipeline.group import synthesise
 from pipeline.types import CallSecond, Event, Heads
@@ -281,3 +282,25 @@ def test_heads_that_change_are_told_and_corrections_are_heard(tmp_path: Path) ->
 
     assert run(main()) == ["generic", "personal-1", "generic"]
     assert heard == [("s", "p-00000001", "anger")]
+
+
+def test_readings_that_waited_too_long_are_dropped_and_counted(tmp_path: Path) -> None:
+    """A machine that cannot send all of them goes on with the present; retained state is sent whenever it can be."""
+    registry = CollectorRegistry()
+    sent: list[str] = []
+
+    class Wire:
+        async def publish(self, topic: str, payload: bytes, **how: object) -> None:
+            sent.append(topic)
+
+    async def main() -> None:
+        async with Outbox(tmp_path / "o.sqlite", max_messages=2) as outbox:
+            sink = make(1, outbox, registry)
+            now_s = time.monotonic()
+            for topic, retain, put_s in (("old", False, now_s - 11), ("kept", True, now_s - 11), ("new", False, now_s)):
+                sink._live.append(_Live(topic, b"{}", retain, put_s))
+            await sink._send_live(Wire())
+
+    run(main())
+    assert sent == ["kept", "new"]
+    assert registry.get_sample_value("attuned_mqtt_published_total", {"result": "dropped"}) == 1.0
