@@ -557,4 +557,5 @@ def _on_wall(box: Box, size: tuple[int, int]) -> Box:
 def _on_picture(box: Box, size: tuple[int, int]) -> Box:
     """A box of the wall on a picture of that size; one pixel or more."""
     x0, y0, x1, y1 = (round(side * size[i % 2] / WALL) for i, side in enumerate(box))
-    return min(x0, size[0] - 1), min(y0, size[1] - 1), max(x1, x0 + 1), max(y1, y0 + 1)
+    x0, y0 = min(x0, size[0] - 1), min(y0, size[1] - 1)
+    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)

@@ -13,7 +13,7 @@ from cameras import avatar, camera, layout, wall_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.identity import IdentitySettings, Seat, TileIdentity, pseudonym
+from pipeline.identity import WALL, IdentitySettings, Seat, TileIdentity, _on_picture, pseudonym
 from pipeline.types import U8, Box
 
 P = [pseudonym("seed", i) for i in range(60)]
@@ -369,3 +369,10 @@ def test_in_real_meetings_nobody_is_ever_taken_for_another(dev_data: Path, name:
             if number % 12 == 0:
                 seats = identity.update(frame.to_ndarray(format="rgb24"), boxes, number / 25, settled=True)
                 assert [(seat.participant, seat.certain) for seat in seats] == [(p, True) for p in P[:4]]
+
+
+def test_a_place_at_the_edge_lies_in_a_tiny_picture() -> None:
+    """The last hundredth of a wall on a picture of twelve pixels is its last pixel, and not the one beyond."""
+    edge = (round(0.99 * WALL), round(0.99 * WALL), WALL, WALL)
+    assert _on_picture(edge, (12, 12)) == (11, 11, 12, 12)
+    assert _on_picture((0, 0, WALL, WALL), (1, 1)) == (0, 0, 1, 1)
