@@ -102,7 +102,6 @@ def test_what_is_observed_is_counted() -> None:
     } == {
         "attuned_frames_received_total": 1.0,
         "attuned_faces_analysed_total": 4.0,
-        "attuned_tasks": 0.0,
         "attuned_last_frame_timestamp_seconds": 1763700001.5,
         "attuned_mqtt_outbox_messages": 7.0,
         "attuned_second_end_to_publish_seconds_sum": 0.25,
