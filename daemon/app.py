@@ -82,7 +82,7 @@ log = structlog.get_logger()
 
 CONNECT_S = 5.0
 DRAIN_S = 4.0
-DRAIN_STOPPED_S = 2.0
+DRAIN_STOPPED_S = 1.0
 """Whoever stops attuned waits 5 s at most; what the broker has not taken by then is on disk."""
 ANSWERS_MAX = 1000
 
