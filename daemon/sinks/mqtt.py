@@ -157,7 +157,7 @@ class MqttSink:
             # Nothing of the payload is remembered; the topic must be, until it is gone.
             await self._outbox.remember(topic, GONE)
             if self.connected.is_set():
-                self._put(_Live(topic, GONE, retain=True))
+                self._put(_Live(topic, GONE, retain=True, put_s=time.monotonic()))
         with suppress(TimeoutError):
             async with asyncio.timeout(ERASE_S if self.connected.is_set() else 0):
                 await self._retained.until_gone(topics)

@@ -273,5 +273,6 @@ def test_the_documentation_says_when_each_section_counts() -> None:
     told = {word: how for words, how in rows for word in re.findall(r"`([a-z_.]+)`", words)}
     short = {"now": "now", "next session": "in sessions that begin from then on", "restart": "after a restart"}
     known = {key: short[effect] for key, effect in EFFECTS.items()}
-    assert told.pop("workers") == "in sessions that begin from then on"  # "analysis without workers"
+    for apart in ("workers", "rule"):  # "analysis without workers", "fusion without rule"
+        assert told.pop(apart) == "in sessions that begin from then on"
     assert told == known
