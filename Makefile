@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 SYSTEM := libgl1 libglib2.0-0 ffmpeg mosquitto iproute2 janus chromium gstreamer-rtsp-server prometheus systemd
 DATA ?= ../shared/data
+# One more than cores: most tests wait for something.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: demo test check audit bench train screenshots chaos soak fuzz system clean
 
@@ -11,14 +13,14 @@ demo: .venv/demo
 	$(BIN)/attuned demo
 
 test: .venv/dev system
-	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 check: .venv/dev system
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 # Known weaknesses of what is installed, or, without a network, whether it is what is pinned.
 audit: .venv/dev

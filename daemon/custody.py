@@ -33,6 +33,8 @@ from pipeline.types import CallSecond, Event
 
 log = structlog.get_logger()
 
+RETRY_S: Final = 5.0
+"""How soon the disk is asked again after it refused who denied."""
 EVERY_S: Final = 3600.0
 """How often what is too old is looked for."""
 ACCESS_S: Final = 60.0
@@ -66,6 +68,7 @@ class Custody:
         self._audit = AuditLog(audit_file(settings, folder))
         self._eraser: Eraser | None = None
         self._seen: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._unwritten = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         path = self._folder / "denials.json"
@@ -80,6 +83,8 @@ class Custody:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._unwritten.is_set():
+            await self._write_denials()
         await self._audit.__aexit__(kind, error, trace)
 
     def bind(self, eraser: Callable[[AuditLog], Eraser]) -> None:
@@ -93,15 +98,30 @@ class Custody:
         return ConsentGate(mode, plan.answers | answers | refused, partial(self._denials.has, plan.id))
 
     async def consent(self, session: str, participant: str, *, granted: bool, via: str) -> None:
-        """Puts on record what somebody said; a denial is on the disk when this returns.
+        """Puts on record what somebody said; a denial is on the disk when this returns, unless the disk refuses.
 
-        Raises:
-            OSError: The disk refuses.
+        Then it counts all the same, and is written as soon as there is room.
         """
         state = "granted" if granted else "denied"
         self._audit.note("consent", who=via, participant=participant, session=session, state=state)
         if self._denials.note(session, participant, granted=granted):
+            await self._write_denials()
+
+    async def _write_denials(self) -> None:
+        try:
             await asyncio.to_thread(self._denials.write)
+        except OSError as error:
+            if not self._unwritten.is_set():
+                log.warning("the disk refuses who denied; it is asked again, and the denial holds", error=str(error))
+            self._unwritten.set()
+        else:
+            self._unwritten.clear()
+
+    async def _rewrite_denials(self) -> None:
+        while True:
+            await self._unwritten.wait()
+            await asyncio.sleep(RETRY_S)
+            await self._write_denials()
 
     async def erase(self, participant: str, *, who: str, keep_link: bool = False) -> Erasure:
         """See `Eraser.erase`."""
@@ -179,13 +199,15 @@ class Custody:
                 else partial(personal.do, partial(expire_people, self._folder / PEOPLE, personal.kit.basis, keep_days)),
             ),
         ]
-        while True:
-            for what, erase in work:
-                try:
-                    await erase()
-                except (OSError, FailedError, sqlite3.Error, ValueError) as error:
-                    log.warning("what is too old cannot be erased", what=what, error=str(error))
-            await asyncio.sleep(every_s)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._rewrite_denials(), name="denials")
+            while True:
+                for what, erase in work:
+                    try:
+                        await erase()
+                    except (OSError, FailedError, sqlite3.Error, ValueError) as error:
+                        log.warning("what is too old cannot be erased", what=what, error=str(error))
+                await asyncio.sleep(every_s)
 
 
 def trim_closed(path: Path, days: float, max_bytes: int) -> None:

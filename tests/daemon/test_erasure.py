@@ -20,6 +20,8 @@ from builders import fused, p
 from prometheus_client import CollectorRegistry
 from videos import run
 
+from config.settings import load_settings
+from daemon import custody
 from daemon.audit import AuditFile, AuditLog, check, entries
 from daemon.consent import ConsentGate, Denials
 from daemon.custody import expire_people, trim_closed
@@ -29,6 +31,7 @@ from daemon.erasure_register import register, registered
 from daemon.page.live import Client, LivePage
 from daemon.report.page import write_report
 from daemon.session import SessionInfo
+from daemon.sessions import Plan
 from daemon.sinks.history import DAY_S, History
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.mqtt import MqttSink
@@ -353,6 +356,34 @@ def test_a_denial_outlives_a_restart_and_names_nobody(tmp_path: Path) -> None:
     for number in range(12):
         again.note("room", str(number), granted=False)
     assert again.is_full
+
+
+def test_a_denial_that_the_disk_refuses_counts_and_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in the file's place stands for a disk that is full: the denial holds, and is on the disk once it is gone."""
+    monkeypatch.setattr(custody, "RETRY_S", 0.05)
+    path, secret = tmp_path / "denials.json", b"s" * 32
+    settings = load_settings(overrides={"state_dir": str(tmp_path)})
+    plan = Plan(id="room", url="rtsp://camera/1", purpose="research", consent="declared", source=settings.source)
+
+    async def main() -> None:
+        outbox = Outbox(tmp_path / "outbox.sqlite", max_messages=10)
+        async with outbox, custody.Custody(settings, tmp_path, secret) as own:
+            path.mkdir()
+            running = asyncio.create_task(own.run(personal=None, history=None, outbox=outbox))
+            await own.consent("room", GONE, granted=False, via="api")
+            assert not own.gate(plan, {}, ask=False).allows(GONE)
+            await asyncio.sleep(0.2)
+            path.rmdir()
+            async with asyncio.timeout(10):
+                while not path.exists():
+                    await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.wait([running])
+
+    run(main())
+    assert Denials(path, secret, 10).has("room", GONE)
 
 
 def test_samples_of_people_who_do_not_come_any_more_go_by_themselves(tmp_path: Path) -> None:

@@ -649,7 +649,9 @@ def test_a_correction_is_kept_and_erased(mosquitto, start_attuned, environment, 
                     await asyncio.sleep(0.05)
         status, told = await asyncio.to_thread(ask, "POST", f"{who}/labels", {"emotion": "fear", "from": 0, "to": 0})
         assert (status, told["seconds"]) == (200, 1)
-        assert await asyncio.to_thread(ask, "DELETE", f"{who}/data") == (200, {"id": who, "erased": True})
+        status, told = await asyncio.to_thread(ask, "DELETE", f"{who}/data")
+        assert (status, told["id"], told["erased"], told["failed"]) == (200, who, True, [])
+        assert told["removed"]["heads and samples"] == 1
         assert files(who) == []
         status, told = await asyncio.to_thread(ask, "POST", f"{who}/labels", {"emotion": "fear"})
         assert (status, "nothing is kept" in str(told["error"])) == (400, True)

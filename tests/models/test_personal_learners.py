@@ -126,7 +126,7 @@ def test_the_mean_of_the_offset_is_slow() -> None:
 
 
 def test_a_sample_counts_by_confidence_quality_origin_and_class() -> None:
-    """Three samples: group's 0.5 x 0.8 x 0.3, a person's 1, 1; classes a, a, b with balance 1 share the sum evenly."""
+    """Three samples: group's 0.5 x 0.8 x 0.03, a person's 1, 1; classes a, a, b with balance 1 share the sum evenly."""
     samples = replace(
         person(3),
         target=np.eye(7)[[0, 0, 3]],
@@ -134,9 +134,9 @@ def test_a_sample_counts_by_confidence_quality_origin_and_class() -> None:
         quality=np.array([0.8, 1, 1]),
         origin=np.array([Origin.GROUP, Origin.CORRECTION, Origin.CALIBRATION], dtype=np.uint8),
     )
-    assert_allclose(Weighting(balance=0).of(samples), [0.12, 1, 1])
-    # 1.12 of a and 1 of b: each class gets half of 2.12, that of a in the ratio 0.12 to 1.
-    assert_allclose(Weighting(balance=1).of(samples), [1.06 * 0.12 / 1.12, 1.06 / 1.12, 1.06])
+    assert_allclose(Weighting(balance=0).of(samples), [0.012, 1, 1])
+    # 1.012 of a and 1 of b: each class gets half of 2.012, that of a in the ratio 0.012 to 1.
+    assert_allclose(Weighting(balance=1).of(samples), [1.006 * 0.012 / 1.012, 1.006 / 1.012, 1.006])
 
 
 def test_human_labels_outweigh_the_groups() -> None:
