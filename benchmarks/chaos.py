@@ -98,7 +98,7 @@ def table(rows: list[Row], seed: int) -> str:
     lines = [
         f"# Chaos, {datetime.now(UTC):%Y-%m-%d}",
         "",
-        f"`make chaos`, seed {seed}; {os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}. Real daemons,",
+        f"`make chaos`, seed {seed}; {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}. Real daemons,",
         "mosquitto, GStreamer's RTSP server; of every fault that a daemon lives through it is also checked that there is no",
         "traceback, that every event that was committed is heard, in order, and that no reading is impossible.",
         "",

@@ -311,7 +311,11 @@ def main() -> None:
     plan = Plan(seconds=20, outage_s=5, first_s=2, second_s=9) if arguments.short else Plan()
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(measure(plan, Path(folder)))
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+    machine = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
     print(json.dumps({"plan": asdict(plan), "figures": asdict(figures), "good": figures.is_good, "machine": machine}))
     sys.exit(0 if figures.is_good else 1)
 

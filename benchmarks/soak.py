@@ -375,7 +375,11 @@ def run(
             "readings": len(lags),
             "participants_seen": len(seen),
             "counters": {name: value for name, value in metrics.items() if value},
-            "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
+            "machine": {
+                "cores": os.cpu_count(),
+                "python": platform.python_version(),
+                "system": f"{platform.system()} {platform.machine()}",
+            },
         }
         return told, samples, lags, outages
 
