@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="faults whose name has this in it")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / f"chaos-{datetime.now(UTC):%Y-%m-%d}")
     given = parser.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), given.seed, given.kills, given.only)
     text = table(rows, given.seed)

@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=ROOT / "var" / "fuzz")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / f"fuzz-{datetime.now(UTC):%Y-%m-%d}.json")
     given = parser.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(given.at_once) as threads:
         runs = list(threads.map(partial(run, seconds=given.seconds, corpus=given.corpus), given.targets))
     text = json.dumps({"cores": os.cpu_count(), "targets": [asdict(one) for one in runs]}, indent=2)

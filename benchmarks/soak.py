@@ -405,6 +405,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, help="folder of VP8 videos that people show; none: they are filmed anew")
     parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     if given.watch:
         asyncio.run(Watcher().run())
         return
