@@ -49,7 +49,10 @@ class Contract:
         if not payload:
             return []  # a retained message is taken away
         messages = [resolve(self.document, message) for message in channel["messages"].values()]
-        value = payload.decode() if messages[0]["contentType"] == "text/plain" else json.loads(payload)
+        try:
+            value = payload.decode() if messages[0]["contentType"] == "text/plain" else json.loads(payload)
+        except ValueError:
+            return [f"{topic}: no JSON: {payload[:200]!r}"]
         if len(messages) > 1:
             name = f"event_{value.get('kind')}"
             messages = [message for message in messages if message["name"] == name]

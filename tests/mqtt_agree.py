@@ -13,6 +13,8 @@ async def main(port: int) -> None:
         await client.subscribe("attuned/+/session/+/participant/+/emotion")
         async for message in client.messages:
             topic = str(message.topic)
+            if not topic.endswith("/emotion"):
+                continue  # amqtt gives new subscribers retained messages that they did not ask for
             if topic not in agreed:
                 agreed.add(topic)
                 await client.publish(topic.replace("/emotion", "/consent/set"), b"granted", qos=1)

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from models.evaluation.portrait import FRACTIONS, components_of, correlations_of, curves_of, importances_of
 from models.personal.gate import GateSettings
 from models.personal.heads import Arm, Arms, DenseHead
-from models.personal.samples import Samples
+from models.personal.samples import Origin, Samples
 from pipeline.interpretable import NAMES
 
 DIM = 8
@@ -40,7 +40,7 @@ def person(n: int = 240, *, shift: int = 0, seed: int = 0) -> Samples:
         np.eye(7)[label],
         np.ones(n),
         np.ones(n),
-        np.zeros(n, np.uint8),
+        np.full(n, Origin.CORRECTION, np.uint8),
     )
 
 
