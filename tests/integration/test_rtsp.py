@@ -254,7 +254,8 @@ def test_a_killed_server_is_found_again(rtsp_server: Serve) -> None:
         async with asyncio.timeout(50), LiveSource(connection, rate_hz=5, give_up_s=None) as source:
             async for item in source.items():
                 if isinstance(item, SourceState):
-                    told.append(item)
+                    if told or item.state != "waiting":  # a slow machine waits for the first picture
+                        told.append(item)
                 elif isinstance(item, Moment) and item.frames and [s.state for s in told] == ["live"]:
                     server.stop()
                     server.paths = {"live": "videotestsrc is-live=true ! vp8enc deadline=1 ! rtpvp8pay name=pay0"}
