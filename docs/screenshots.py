@@ -65,9 +65,9 @@ async def report(tab: Tab, folder: Path) -> None:
     if await analysis.wait() != 0:
         sys.exit("the call cannot be analysed; see above")
     page = next(out.rglob("report.html"))
-    await tab.look_at(page.as_uri(), width=900)
+    await tab.look_at(page.as_uri(), width=1120)
     await asyncio.sleep(2)
-    keep("report.png", await tab.photograph(height=1210))
+    keep("report.png", await tab.photograph(height=1640))
 
 
 async def reached(port: int) -> None:
