@@ -323,6 +323,9 @@ class Peer:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await self._connection.close()
+                # aiortc starts a receiver whose DTLS is agreed on while `close` is past it, and would never end it.
+                for transceiver in self._connection.getTransceivers():
+                    await transceiver.receiver.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

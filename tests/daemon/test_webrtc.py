@@ -244,6 +244,33 @@ def test_it_can_be_cancelled_at_any_time(clip: Clip, after_s: float) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("n_steps", range(0, 60, 4))
+def test_it_can_be_cancelled_while_encryption_is_agreed_on(clip: Clip, n_steps: int) -> None:
+    """At every so manieth step of the event loop after DTLS has begun: aiortc may then start its receiver too late."""
+
+    async def main() -> None:
+        async with Publisher(clip) as publisher:
+            begun = asyncio.Event()
+
+            async def session() -> None:
+                async with Seen().peer() as peer:
+                    answer = await peer.answer(await publisher.offer())
+                    dtls = peer._connection.getTransceivers()[0].receiver.transport
+                    dtls.on("statechange", begun.set)
+                    await publisher.accept(answer)
+                    await peer.until_lost(5)
+
+            task = asyncio.create_task(session())
+            await begun.wait()
+            for _ in range(n_steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run(main())
+
+
 def test_a_publisher_that_vanishes_is_lost(clip: Clip) -> None:
     """It says nothing; the picture stands still."""
 
