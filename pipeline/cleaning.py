@@ -29,7 +29,7 @@ class Cleaner:
     def __init__(self, settings: TransientSettings = DEFAULT_TRANSIENTS, memory_s: int = 60) -> None:
         self._settings = settings
         self._memory_s = memory_s
-        self._members: dict[str, Transients] = {}
+        self._transients = Transients(settings)
         self._last: dict[str, int] = {}
         self._waiting: dict[int, dict[str, F64 | None]] = {}
 
@@ -47,17 +47,16 @@ class Cleaner:
         self._waiting[second] = dict(distributions)
         self._last.update(dict.fromkeys(distributions, second))
         for participant in [p for p, last in self._last.items() if second - last > self._memory_s]:
-            del self._last[participant], self._members[participant]
-        cleaned: list[tuple[str, Cleaned]] = []
-        for participant in self._last:
-            transients = self._members.setdefault(participant, Transients(participant, self._settings))
-            cleaned += ((participant, one) for one in transients.add(second, distributions.get(participant)))
+            del self._last[participant]
+            self._transients.forget(participant)
+        cleaned = self._transients.add(
+            second, {participant: distributions.get(participant) for participant in self._last}
+        )
         return self._out(cleaned, second - self._settings.lag_s)
 
     def finish(self) -> list[CleanSecond]:
         """The seconds that were still waiting, when the call is over."""
-        cleaned = [(participant, one) for participant, member in self._members.items() for one in member.finish()]
-        return self._out(cleaned, max(self._waiting, default=0))
+        return self._out(self._transients.finish(), max(self._waiting, default=0))
 
     def _out(self, cleaned: Sequence[tuple[str, Cleaned]], until: int) -> list[CleanSecond]:
         """Takes the seconds up to `until` out, as they look now."""

@@ -5,7 +5,8 @@ personalized behaviors": what was dismissed is told, and what recurs is no noise
 """
 
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.fft import dct, idct
@@ -83,7 +84,7 @@ def dismissal_event(dismissal: Dismissal) -> Event:
 
 
 class Transients:
-    """Dismisses short excursions of one participant, and gives every second out `lag_s` later (algorithm 5).
+    """Dismisses short excursions of everybody, each by themselves, and gives every second out `lag_s` later (algorithm 5).
 
     What was before is the median of the covered seconds since the last lasting change, at most the trailing 8 s. There
     must be more of them than the longest excursion has, else nobody can tell which of the two is the excursion. What
@@ -93,17 +94,15 @@ class Transients:
     An absent second stays absent. Inside an excursion it counts as away, because it may have been.
     """
 
-    def __init__(self, participant: str, settings: TransientSettings = DEFAULT_TRANSIENTS) -> None:
-        self._participant = participant
+    def __init__(self, settings: TransientSettings = DEFAULT_TRANSIENTS) -> None:
         self._settings = settings
         self._newest: int | None = None
-        self._waiting: deque[Cleaned] = deque()
-        self._steady: deque[tuple[int, list[float]]] = deque()
-        self._seen: dict[str, deque[int]] = {}
-        self._judged: int | None = None
+        self._members: dict[str, _Member] = {}
 
-    def add(self, second: int, probabilities: F64 | None) -> tuple[Cleaned, ...]:
-        """The seconds that are decided now, in order. Seconds that are never added are absent and never given out.
+    def add(self, second: int, distributions: Mapping[str, F64 | None]) -> list[tuple[str, Cleaned]]:
+        """The seconds that are decided now, those of each participant in order.
+
+        Seconds that are never added are absent and never given out.
 
         Raises:
             ValueError: `second` is not after the one before.
@@ -112,53 +111,75 @@ class Transients:
             msg = f"second: expected one after {self._newest}, got {second}"
             raise ValueError(msg)
         self._newest = second
-        self._waiting.append(Cleaned(second, probabilities))
-        out = []
-        while self._waiting and self._waiting[0].second <= second - self._settings.lag_s:
-            out.append(self._decide())
-        return tuple(out)
+        for participant, probabilities in distributions.items():
+            member = self._members.setdefault(participant, _Member(participant))
+            member.waiting.append(Cleaned(second, probabilities))
+        return self._decide(second - self._settings.lag_s)
 
-    def finish(self) -> tuple[Cleaned, ...]:
+    def forget(self, participant: str) -> None:
+        """Whoever comes back begins anew."""
+        self._members.pop(participant, None)
+
+    def finish(self) -> list[tuple[str, Cleaned]]:
         """The seconds that were still waiting; an excursion that has not returned by then is kept."""
-        return tuple(self._decide() for _ in range(len(self._waiting)))
+        return self._decide(self._newest or 0)
 
-    def _decide(self) -> Cleaned:
-        """Takes the oldest second out, by what is known until now of those after it."""
-        head = self._waiting[0]
-        if head.probabilities is not None and (self._judged is None or head.second > self._judged):
-            self._judge(head.second, head.probabilities)
-        return self._waiting.popleft()
+    def _decide(self, until: int) -> list[tuple[str, Cleaned]]:
+        """Takes the seconds up to `until` out, by what is known until now of those after them."""
+        out = []
+        while due := [
+            member for member in self._members.values() if member.waiting and member.waiting[0].second <= until
+        ]:
+            self._judge({member.participant: row for member in due if (row := member.undecided()) is not None})
+            out += [(member.participant, member.waiting.popleft()) for member in due]
+        return out
 
-    def _judge(self, second: int, probabilities: F64) -> None:
-        """Decides whether an excursion or a lasting change begins with the oldest second."""
+    def _judge(self, heads: Mapping[str, F64]) -> None:
+        """Decides of each of these whether an excursion or a lasting change begins with the oldest second, their head."""
         s = self._settings
-        while self._steady and self._steady[0][0] < second - s.reference_s:
-            self._steady.popleft()
-        before = self._before()
-        if before is not None and total_variation(probabilities, before) > s.back:
-            if self._excursion(before):
-                return
-            if total_variation(probabilities, before) >= s.distance:
-                self._steady.clear()
-        self._steady.append((second, probabilities.tolist()))
+        members = [self._members[participant] for participant in heads]
+        for member in members:
+            while member.steady and member.steady[0][0] < member.waiting[0].second - s.reference_s:
+                member.steady.popleft()
+        settled = [member for member in members if len(member.steady) > s.longest_s]
+        moved = self._moved(settled, heads) if settled else {}
+        for member in members:
+            before, distance = moved.get(member.participant, (None, 0.0))
+            if before is not None:
+                if self._excursion(member, before):
+                    continue
+                if distance >= s.distance:
+                    member.steady.clear()
+            member.steady.append((member.waiting[0].second, heads[member.participant]))
 
-    def _before(self) -> F64 | None:
-        """Median of the steady seconds, normalised; None if they are too few or have little in common."""
-        if len(self._steady) <= self._settings.longest_s:
-            return None
-        middle = len(self._steady) // 2
-        # Numpy takes several times as long for a few rows, and this is asked of everybody in every second.
-        ranked = [sorted(column) for column in zip(*(row for _, row in self._steady), strict=True)]
-        median = [(column[middle] + column[-middle - 1]) / 2 for column in ranked]
-        total = sum(median)
-        return np.array([value / total for value in median]) if total > 0.5 else None  # noqa: PLR2004 (more than half)
+    def _moved(self, members: Sequence["_Member"], heads: Mapping[str, F64]) -> dict[str, tuple[F64, float]]:
+        """What was before of those who are not there any more, and how far away they are.
 
-    def _excursion(self, before: F64) -> bool:
+        It is the median of the steady seconds, normalised; where these have little in common there is none.
+        """
+        sizes = np.array([len(member.steady) for member in members])
+        of = np.repeat(np.arange(len(members)), sizes)
+        place = np.concatenate([np.arange(size) for size in sizes.tolist()])
+        # Beyond a member's own seconds stands what sorts behind them.
+        steady = np.full((len(members), int(sizes.max()), N_EMOTIONS), np.inf)
+        rows = [row for member in members for _, row in member.steady]
+        steady[of, place] = np.concatenate(rows).reshape(-1, N_EMOTIONS)
+        steady.sort(axis=1)
+        each = np.arange(len(members))
+        median = (steady[each, sizes // 2] + steady[each, (sizes - 1) // 2]) / 2
+        total = median.sum(axis=1, keepdims=True)
+        before = median / np.where(total > 0, total, 1.0)
+        now = np.array([heads[member.participant] for member in members])
+        distances = np.abs(now - before).sum(axis=1) / 2
+        away = np.flatnonzero((total[:, 0] > 0.5) & (distances > self._settings.back))  # noqa: PLR2004 (more than half)
+        return {members[i].participant: (before[i], float(distances[i])) for i in away.tolist()}
+
+    def _excursion(self, member: "_Member", before: F64) -> bool:
         """Whether the oldest second begins an excursion; it is marked as judged, and replaced unless it recurs."""
         s = self._settings
         away: list[tuple[F64, float]] = []
         returned: Cleaned | None = None
-        for cleaned in self._waiting:
+        for cleaned in member.waiting:
             if cleaned.probabilities is not None:
                 distance = total_variation(cleaned.probabilities, before)
                 if distance <= s.back:
@@ -166,36 +187,56 @@ class Transients:
                     break
                 away.append((cleaned.probabilities, distance))
         row, peak = max(away, key=lambda pair: pair[1])
-        first = self._waiting[0].second
+        first = member.waiting[0].second
         if returned is None or returned.probabilities is None or peak < s.distance:
             return False
         n_absent = returned.second - first - len(away)
         lasted_s = n_absent + sum((distance - s.back) / (peak - s.back) for _, distance in away)
         if lasted_s > s.longest_s + 1e-9:
             return False
-        self._judged = returned.second - 1
+        member.judged = returned.second - 1
         emotion = EMOTIONS[int((row - before).argmax())]
-        if not self._recurring(emotion, first):
+        if not self._recurring(member, emotion, first):
             between = frozen_array(np.asarray((before + returned.probabilities) / 2))
-            dismissal = Dismissal(self._participant, first, len(away), emotion, peak)
-            self._replace(between, dismissal)
+            dismissal = Dismissal(member.participant, first, len(away), emotion, peak)
+            member.replace(between, dismissal)
         return True
 
-    def _replace(self, between: F64, dismissal: Dismissal) -> None:
-        """Puts what was before and after in the place of what was dismissed."""
-        n_left = dismissal.n_seconds
-        for i, cleaned in enumerate(self._waiting):
-            if n_left and cleaned.probabilities is not None:
-                self._waiting[i] = replace(cleaned, probabilities=between, dismissal=None if i else dismissal)
-                n_left -= 1
-
-    def _recurring(self, emotion: str, second: int) -> bool:
+    def _recurring(self, member: "_Member", emotion: str, second: int) -> bool:
         """Whether enough excursions of the class came before this one, which is counted too."""
-        seen = self._seen.setdefault(emotion, deque())
+        seen = member.seen.setdefault(emotion, deque())
         while seen and seen[0] <= second - self._settings.recurs_window_s:
             seen.popleft()
         seen.append(second)
         return len(seen) > self._settings.recurs
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """What is remembered of a participant.
+
+    waiting: seconds that are not decided yet. steady: what was before, (7,) a second. seen: when excursions of a class
+    began. judged: the last second of an excursion that is decided.
+    """
+
+    participant: str
+    waiting: deque[Cleaned] = field(default_factory=deque)
+    steady: deque[tuple[int, F64]] = field(default_factory=deque)
+    seen: dict[str, deque[int]] = field(default_factory=dict)
+    judged: int | None = None
+
+    def undecided(self) -> F64 | None:
+        """(7,) of the oldest second, where it shows something and no excursion before it has decided it."""
+        head = self.waiting[0]
+        return head.probabilities if self.judged is None or head.second > self.judged else None
+
+    def replace(self, between: F64, dismissal: Dismissal) -> None:
+        """Puts what was before and after in the place of what was dismissed."""
+        n_left = dismissal.n_seconds
+        for i, cleaned in enumerate(self.waiting):
+            if n_left and cleaned.probabilities is not None:
+                self.waiting[i] = replace(cleaned, probabilities=between, dismissal=None if i else dismissal)
+                n_left -= 1
 
 
 @dataclass(frozen=True, slots=True)

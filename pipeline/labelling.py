@@ -89,13 +89,14 @@ class Labeller:
         if len(sources) <= least:
             return ()
         faces = np.array([p for _, p in sources])
-        labels = []
-        for (name, _), chosen in zip(sources, alike_others(faces, s.alike, least), strict=True):
-            if name in held and states.get(name) == "engaged" and chosen.any():
-                mean = faces[chosen].mean(axis=0)
-                if mean.max() >= s.confidence:
-                    labels.append(GroupLabel(name, second, frozen_array(mean / mean.sum()), int(chosen.sum())))
-        return tuple(labels)
+        chosen = alike_others(faces, s.alike, least)
+        sums, sizes = chosen.astype(np.float64) @ faces, chosen.sum(axis=1)
+        sure = (sizes > 0) & (sums.max(axis=1) >= s.confidence * sizes)
+        return tuple(
+            GroupLabel(name, second, frozen_array(sums[i] / sums[i].sum()), int(sizes[i]))
+            for i, (name, _) in enumerate(sources)
+            if sure[i] and name in held and states.get(name) == "engaged"
+        )
 
     def _held(self, second: int, name: str, *, alike: bool) -> bool:
         """Whether the others of a member have been alike often enough."""

@@ -63,7 +63,9 @@ def _absent(participant: str, second: int) -> SecondReading:
 
 def _both(arms: Sequence[tuple[F64, F64 | None]]) -> F64:
     """(n, 14) of both arms, NaN where the landmark arm has no mesh."""
-    return np.array([np.concatenate((pixel, _NO_MESH if landmark is None else landmark)) for pixel, landmark in arms])
+    landmarks = (_NO_MESH if landmark is None else landmark for _, landmark in arms)
+    flat = np.concatenate((*(pixel for pixel, _ in arms), *landmarks))
+    return np.hstack(flat.reshape(2, len(arms), N_EMOTIONS))
 
 
 def _means(rows: F64, weights: F64, begins: NDArray[np.intp]) -> tuple[list[F64], list[F64 | None]]:

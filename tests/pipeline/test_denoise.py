@@ -22,11 +22,26 @@ from pipeline.emotions import F64
 NEUTRAL, HAPPY, SAD = p(), p(happiness=0.8), p(sadness=0.6)
 
 
+class One:
+    """`Transients` of one participant, `a`."""
+
+    def __init__(self, settings: TransientSettings | None = None) -> None:
+        self._all = Transients(settings or TransientSettings())
+
+    def add(self, second: int, row: F64 | None) -> tuple[Cleaned, ...]:
+        """What is decided of it."""
+        return tuple(one for _, one in self._all.add(second, {"a": row}))
+
+    def finish(self) -> tuple[Cleaned, ...]:
+        """The rest."""
+        return tuple(one for _, one in self._all.finish())
+
+
 def clean(series: list[F64 | None], start: int = 0, settings: TransientSettings | None = None) -> list[Cleaned]:
     """A series that starts at a second, cleaned to its end."""
-    transients = Transients("a", settings or TransientSettings())
+    transients = One(settings or TransientSettings())
     out = [cleaned for i, row in enumerate(series) for cleaned in transients.add(start + i, row)]
-    return out + list(transients.finish())
+    return [*out, *transients.finish()]
 
 
 def dismissals(cleaned: list[Cleaned]) -> list[Dismissal]:
@@ -117,7 +132,7 @@ def test_absence_counts_as_away_and_stays_absence() -> None:
 
 def test_seconds_that_were_never_added_are_absent() -> None:
     """HAPPY at 5, nothing for 6, back at 7: 2 s."""
-    transients = Transients("a")
+    transients = One()
     series = [(s, HAPPY if s == 5 else NEUTRAL) for s in (0, 1, 2, 3, 4, 5, 7, 8, 9, 10)]
     out = [one for second, row in series for one in transients.add(second, row)]
     assert [one.second for one in out] == [0, 1, 2, 3, 4, 5, 7]
@@ -126,7 +141,7 @@ def test_seconds_that_were_never_added_are_absent() -> None:
 
 def test_an_absent_second_after_a_gap_gives_the_seconds_before_it_out() -> None:
     """What waits comes out three seconds later, whoever is to be seen then."""
-    transients = Transients("a")
+    transients = One()
     assert transients.add(0, NEUTRAL) == ()
     assert [one.second for one in transients.add(100, None)] == [0]
     assert [one.second for one in transients.finish()] == [100]
@@ -158,7 +173,7 @@ def test_one_odd_second_does_not_move_what_was_before() -> None:
 
 def test_time_goes_forward() -> None:
     """A second that is not after the one before is a mistake of the caller."""
-    transients = Transients("a")
+    transients = One()
     transients.add(3, NEUTRAL)
     with pytest.raises(ValueError, match="second: expected one after 3, got 3"):
         transients.add(3, NEUTRAL)
@@ -186,7 +201,7 @@ ROWS = st.one_of(
 @given(st.lists(ROWS, max_size=60), st.integers(0, 10**6))
 def test_every_second_comes_out_once(series: list[F64 | None], start: int) -> None:
     """In order, absent where it was absent, a distribution where it was one, at most three seconds late; twice the same."""
-    transients = Transients("a")
+    transients = One()
     out: list[Cleaned] = []
     for i, row in enumerate(series):
         out += transients.add(start + i, row)
