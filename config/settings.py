@@ -54,7 +54,7 @@ NOT_SETTINGS = {"ATTUNED_DEV_DATA"}
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured. Only `daemon.app` and the commands see it whole."""
+    """Everything that can be configured. Only `daemon.app`, `daemon.assembly` and the commands see it whole."""
 
     model_config = SettingsConfigDict(
         frozen=True,

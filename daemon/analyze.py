@@ -15,8 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
 from daemon.annotate import Annotations
-from daemon.app import (
-    attuned_version,
+from daemon.assembly import (
     make_metrics,
     make_reader,
     make_session,
@@ -38,6 +37,7 @@ from daemon.sinks.metrics import Metrics
 from daemon.sinks.tables import TablesSink
 from daemon.sources.file import FileSource, Recording
 from daemon.state import state_folder
+from daemon.version import attuned_version
 from models.loading import ExpressionModels
 
 OUTPUTS = ("seconds.parquet", "group.parquet", "events.jsonl", "tiles.jsonl", "summary.json", "report.html", FEATURES)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from config.settings import Settings
-from daemon.app import make_reader, make_session, models_of, recording_info
+from daemon.assembly import make_reader, make_session, models_of, recording_info
 from daemon.consent import ConsentGate
 from daemon.demo.call import make_script, write_call
 from daemon.session import SessionInfo

@@ -19,7 +19,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
-from daemon.app import call_settings, make_metrics, make_reader, models_of, session_info
+from daemon.assembly import call_settings, make_metrics, make_reader, models_of, session_info
 from daemon.calibrate_schedule import Schedule, Step
 from daemon.catalogue import basis_of
 from daemon.consent import ConsentGate

@@ -36,7 +36,7 @@ What attuned names are *apparent expressions*, with a confidence and an abstain 
 def version_wanted(value: bool) -> None:  # noqa: FBT001 (typer's callback)
     """`--version`."""
     if value:
-        from daemon.app import attuned_version
+        from daemon.version import attuned_version
 
         print(f"attuned {attuned_version()}")
         raise typer.Exit

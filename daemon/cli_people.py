@@ -116,7 +116,7 @@ async def _cleared(settings: "Settings", topics: list[str]) -> str | None:
     """Takes retained topics from an external broker; what is wrong, or None."""
     import aiomqtt
 
-    from daemon.app import make_tls
+    from daemon.assembly import make_tls
 
     mqtt = settings.mqtt
     client = aiomqtt.Client(

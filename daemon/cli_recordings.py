@@ -69,7 +69,7 @@ def analyze(
     """
     from daemon.analyze import analyze as analyze_recording
     from daemon.analyze import prepare_folder
-    from daemon.app import models_of
+    from daemon.assembly import models_of
     from daemon.sources.opening import open_recording
 
     settings = settings_from(config)

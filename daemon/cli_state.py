@@ -23,9 +23,9 @@ def backup(
 
     The daemon may be running. Keep the file as carefully as the state folder.
     """
-    from daemon.app import attuned_version
     from daemon.state import state_folder
     from daemon.state_files import back_up
+    from daemon.version import attuned_version
 
     made = back_up(state_folder(settings_from(config)), file, version=attuned_version(), force=force)
     _tell({"file": str(file), "files": len(made.files), "created": made.created}, as_json=as_json)

@@ -79,7 +79,7 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _models(settings: Settings) -> str:
-    from daemon.app import models_of  # noqa: PLC0415 (see above, here and below)
+    from daemon.assembly import models_of  # noqa: PLC0415 (see above, here and below)
     from models.errors import ModelError  # noqa: PLC0415
 
     try:

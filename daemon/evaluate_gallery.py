@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import Settings
-from daemon.app import make_follower
+from daemon.assembly import make_follower
 from daemon.errors import UnusableInputError
 from daemon.sources.file import Recording, Tally, probe, read_frames
 from pipeline.tracking import FoundTile, GalleryFigures, Look, TrueLayout, measure_gallery, truth_from_json

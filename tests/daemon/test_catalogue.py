@@ -8,7 +8,7 @@ from networks import FERPLUS, describe
 from typer.testing import CliRunner
 
 from config.settings import load_settings
-from daemon.app import models_of
+from daemon.assembly import models_of
 from daemon.cli import app
 from models.manifest import WEIGHTS, read_manifest
 

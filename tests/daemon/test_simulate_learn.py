@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config.settings import load_settings
-from daemon.app import call_settings, models_of
+from daemon.assembly import call_settings, models_of
 from daemon.simulate.bank import Bank, load_bank
 from daemon.simulate.learn import best_weight, main, rows_of
 from daemon.simulate.observe import observe
