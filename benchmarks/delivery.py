@@ -85,7 +85,7 @@ def free_port() -> int:
 
 
 async def work(rate: float, first: int) -> None:
-    """The daemon, configured by its environment, with events at a steady rate; says each that is published."""
+    """The daemon, configured by its environment, with events at a steady rate, none at 0; says each that is published."""
     configure_logs()
     info = SessionInfo(Stamp("bench", f"boot-{first}"), "seed", "research", Versions("none", "none"), 2)
     loop = asyncio.get_running_loop()
@@ -93,6 +93,8 @@ async def work(rate: float, first: int) -> None:
 
         async def inject() -> None:
             index, due_s = first, loop.time()
+            if rate == 0:
+                await asyncio.Event().wait()
             while True:
                 event = Event("layout_changed", float(index), (), {"tiles": index})
                 await node._mqtt.events(info, [event])  # noqa: SLF001 (beside the sessions, which need a call)
@@ -162,11 +164,11 @@ class Daemon:
             "ATTUNED_MQTT__PORT": str(port),
         }
 
-    async def start(self, first: int) -> None:
-        """Starts it, and listens to it until it is gone."""
+    async def start(self, first: int, *, quiet: bool = False) -> None:
+        """Starts it, and listens to it until it is gone; a quiet one only delivers what waits."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, __file__, "--work", str(self._rate), str(first),
+                sys.executable, __file__, "--work", str(0 if quiet else self._rate), str(first),
                 stdout=subprocess.PIPE, stderr=log, env=self._environment,
             )  # fmt: skip
         self._reading = asyncio.create_task(self._read(), name="published")
@@ -240,7 +242,7 @@ async def measure(plan: Plan, folder: Path) -> Figures:
         await _until(lambda: _all(daemon.published, heard), 5.0, daemon)
         # What the last seconds left in the outbox goes out with the next start, as after any other end.
         if not _all(daemon.published, heard):
-            await daemon.start(2 * RUN)
+            await daemon.start(2 * RUN, quiet=True)
             await _until(lambda: _all(daemon.published, heard), DRAIN_S, daemon)
             await daemon.end(signal.SIGTERM)
         drained_s = loop.time() - ended
