@@ -38,7 +38,7 @@ from daemon.errors import FailedError
 from daemon.http import make_app, serve
 from daemon.inference import Watch
 from daemon.logs import configure_logs
-from daemon.memory import steady_memory
+from daemon.memory import light_collections, steady_memory
 from daemon.page.live import LivePage
 from daemon.personal import Personalisation
 from daemon.personal_session import PersonalSession
@@ -193,6 +193,7 @@ class Node:
             # Before the server ends, which waits for all who still listen.
             stack.callback(self._page.close)
             self.ready = Ready(f"{mqtt.host}:{port}", f"http://{host}:{settings.http.port}", topics)
+            stack.enter_context(light_collections())
             self._stack = stack.pop_all()
         return self
 

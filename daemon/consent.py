@@ -5,11 +5,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from config.sections import Consent
 from models.personal.private import write_private
 from pipeline.identity import Seat
+
+
+SEEN_MAX: Final = 1024
+"""People of a gallery of whom a gate remembers where it saw them; of further ones it knows less, and asks."""
 
 
 class ConsentGate:
@@ -71,13 +75,18 @@ class ConsentGate:
         """
         asked = []
         for seat in seats:
-            if seat.assumed != self._assumed.get(seat.participant, 0):
+            before = self._assumed.pop(seat.participant, 0)
+            if seat.assumed:
                 self._assumed[seat.participant] = seat.assumed
+            if seat.assumed != before:
                 self._others.discard(seat.participant)
                 if self._granted.get(seat.participant, False):
                     del self._granted[seat.participant]
                     if not self.allows(seat.participant):
                         asked.append(seat.participant)
+        while len(self._assumed) > max(SEEN_MAX, len(seats)):
+            # Who was seen least lately; back again, they are asked again.
+            del self._assumed[next(iter(self._assumed))]
         return asked
 
     def readable(self, seats: Sequence[Seat]) -> frozenset[str]:
@@ -94,7 +103,7 @@ class ConsentGate:
         if self.mode == "required":
             return frozenset(p for p in certain if self._granted.get(p, False))
         if self._deniers <= certain:
-            self._others |= certain
+            self._others = self._others | certain if len(self._others) < SEEN_MAX else set(certain)
         return frozenset(p for p in certain if self._granted.get(p, p in self._others))
 
     def _recall(self, participant: str) -> None:

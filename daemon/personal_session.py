@@ -28,7 +28,7 @@ Sheet = Mapping[tuple[str, int], Label]
 MEMORY_S: Final = 60
 """Seconds whose best faces are kept in memory: a person needs time to say what they saw."""
 MAX_PEOPLE: Final = 256
-"""People of a session; beyond it those who came first begin anew when they come back."""
+"""People of a session; beyond it those who were not seen for longest begin anew when they come back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -210,15 +210,18 @@ class PersonalSession:
     # Details
 
     def _person(self, participant: str) -> Person:
-        person = self._people.get(participant)
+        person = self._people.pop(participant, None)
         if person is None:
             if len(self._people) >= MAX_PEOPLE:
-                first = self._people.pop(next(iter(self._people)))
-                first.files.is_closed = True
-                self._owner.hand(first.files.close, must=True)
-            person = self._people[participant] = self._new(participant)
+                longest_gone = self._people.pop(next(iter(self._people)))
+                longest_gone.files.is_closed = True
+                self.unserve(longest_gone)
+                self._owner.hand(longest_gone.files.close, must=True)
+            person = self._new(participant)
             if person.is_stable:
                 self._owner.hand(person.files.current, partial(self._loaded, person), must=True)
+        # Whoever is seen stands at the end.
+        self._people[participant] = person
         return person
 
     def _let_rest(self, second: int) -> None:

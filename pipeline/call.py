@@ -170,6 +170,7 @@ class Call:
         gone = [who for who in self._noisy.known() if not self._afterwards.knows(who)]
         self._noisy.forget(gone)
         for who in gone:
+            self._counter.forget(who)
             self._weights.forget(who)
         rows = {reading.participant: reading.by_generic for reading in readings}
         changed = {change.participant for change in self._noisy.add(second, rows)}

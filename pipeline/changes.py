@@ -188,6 +188,10 @@ class ChangeCounter:
                 rates[participant] = 60.0 * sum(changed for _, changed in seconds) / len(seconds)
         return rates
 
+    def forget(self, participant: str) -> None:
+        """Whoever comes back begins anew."""
+        self._seconds.pop(participant, None)
+
 
 class ChangeScopes:
     """Sorts changes into group-wise and individual ones, once all that could belong together are known.

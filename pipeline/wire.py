@@ -81,17 +81,21 @@ class Topics:
         """The group, every second."""
         return f"{self.root}/{self.node}/session/{session}/group/emotion"
 
+    def participant(self, session: str, participant: str) -> str:
+        """What all topics of a participant begin with."""
+        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/"
+
     def participant_emotion(self, session: str, participant: str) -> str:
         """One participant, every second."""
-        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/emotion"
+        return f"{self.participant(session, participant)}emotion"
 
     def participant_model(self, session: str, participant: str) -> str:
         """Which heads read a participant, retained."""
-        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/model"
+        return f"{self.participant(session, participant)}model"
 
     def consent(self, session: str, participant: str) -> str:
         """Where somebody says whether a participant may be read."""
-        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/consent/set"
+        return f"{self.participant(session, participant)}consent/set"
 
     def consent_filter(self) -> str:
         """What to subscribe to for consent."""
@@ -99,7 +103,7 @@ class Topics:
 
     def label(self, session: str, participant: str) -> str:
         """Where somebody says what a participant really expressed."""
-        return f"{self.root}/{self.node}/session/{session}/participant/{participant}/label/set"
+        return f"{self.participant(session, participant)}label/set"
 
     def label_filter(self) -> str:
         """What to subscribe to for corrections."""

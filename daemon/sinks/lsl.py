@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -120,20 +121,24 @@ class Lsl:
         if len(second.group.members) >= info.minimum:
             samples.append(_Sample(info.id, None, group_sample(second.group), ended_s))
         for sample in samples:
-            self._hand_over(sample)
+            self._hand_over(partial(self._push, sample))
+        for event in second.events:
+            if event.kind == "participant_left":
+                for participant in event.participants:
+                    self._hand_over(partial(self._end, info.id, participant))
 
     async def events(self, info: SessionInfo, events: Sequence[Event]) -> None:
         """Events are on MQTT."""
 
-    def _hand_over(self, sample: _Sample) -> None:
+    def _hand_over(self, work: Callable[[], object]) -> None:
         if self._n_waiting >= WAITING_MAX:
             self._drop("liblsl is too slow")
             return
         self._n_waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._thread, self._push, sample)
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         future.add_done_callback(self._pushed)
 
-    def _pushed(self, future: "asyncio.Future[None]") -> None:
+    def _pushed(self, future: "asyncio.Future[object]") -> None:
         self._n_waiting -= 1
         if (error := future.exception()) is not None:
             self._drop(str(error))
@@ -188,6 +193,9 @@ class Lsl:
         for key, value in (("manufacturer", "attuned"), ("session", session), ("participant", of or "")):
             described.append_child_value(key, value)
         return StreamOutlet(info, max_buffered=BUFFER_S)
+
+    def _end(self, session: str, participant: str) -> None:
+        self._outlets.pop((session, participant), None)
 
     def _close(self, session: str) -> None:
         for key in [key for key in self._outlets if key[0] == session]:

@@ -44,6 +44,8 @@ RETRY_S = 1.0
 """While the disk refuses what is to be sent, it is asked again so often."""
 ERASE_S = 2.0
 """How long whoever erases somebody waits for the broker to forget them."""
+LEFT_MAX = 128
+"""People who have left and whose topics stay, with their numbers, for when they come back; the earliest give way."""
 
 ConsentHandler = Callable[[str, str, bool], Awaitable[None]]
 LabelHandler = Callable[[str, str, str], Awaitable[None]]
@@ -122,6 +124,7 @@ class MqttSink:
             protocol=protocol,
         )
         self._seq: dict[str, int] = {}
+        self._left: dict[str, None] = {}
         self._retained = Retained(outbox, topics)
         self._live: deque[_Live] = deque()
         self._work = asyncio.Event()
@@ -217,6 +220,9 @@ class MqttSink:
             builds = [_builder(event, info) for event in events]
             self._discarded(await self._outbox.put(self._topics.event(info.id), *builds))
             self._work.set()
+        for event in events:
+            for participant in event.participants:
+                self._come_or_gone(event.kind, self._topics.participant(info.id, participant))
 
     async def _readings(self, readings: Sequence[tuple[str, bytes]]) -> None:
         """Sends them now; without a broker keeps them, or drops and counts them."""
@@ -455,8 +461,19 @@ class MqttSink:
         if self.connected.is_set():
             self._put(_Live(topic, payload, retain=True, put_s=time.monotonic()))
 
+    def _come_or_gone(self, kind: str, prefix: str) -> None:
+        """Lets the topics of who left long ago end, for in a call that goes on for days ever more people were there."""
+        if kind == "participant_joined":
+            self._left.pop(prefix, None)
+        elif kind == "participant_left":
+            self._left[prefix] = None
+            if len(self._left) > LEFT_MAX:
+                self._clear(next(iter(self._left)))
+
     def _clear(self, prefix: str) -> None:
         """Takes the retained state of these topics from the broker; they count from 0 again."""
+        for left in [left for left in self._left if left.startswith(prefix)]:
+            del self._left[left]
         for topic in [topic for topic in self._seq if topic.startswith(prefix)]:
             del self._seq[topic]
         for topic in [topic for topic in self._heads if topic.startswith(prefix)]:

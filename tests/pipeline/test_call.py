@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import face, grid, p
+from remembering import remembered
 
+from pipeline.afterwards import AfterwardsSettings
 from pipeline.call import Call, CallSettings
 from pipeline.emotions import F64
 from pipeline.learned_weights import FEATURES, WeightModel
@@ -14,6 +16,8 @@ from pipeline.types import CallSecond, Event, Heads
 A, B, C, D = grid(2, 2)
 PAIR = (("a", A), ("b", B))
 HAPPY, SAD = p(happiness=0.9), p(sadness=0.9)
+ALWAYS = WeightModel(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), np.zeros(len(FEATURES)), 0.7)
+"""Says 0.7, whatever it sees."""
 
 
 def see(call: Call, time_s: float, tiles: tuple, unread: dict[str, str] | None = None) -> None:
@@ -61,9 +65,8 @@ def test_weights_adapt_from_the_twentieth_second() -> None:
 
 
 def test_learned_weights_take_the_place_of_the_rule() -> None:
-    """A model that always says 0.7: half of the way there at second 20, and half of the rest at 30."""
-    always = WeightModel(np.zeros(len(FEATURES)), np.ones(len(FEATURES)), np.zeros(len(FEATURES)), 0.7)
-    seconds = play(Call(CallSettings(learned=always)), 40, {"a": [HAPPY] * 40, "b": [SAD] * 40})
+    """Half of the way to 0.7 at second 20, and half of the rest at 30."""
+    seconds = play(Call(CallSettings(learned=ALWAYS)), 40, {"a": [HAPPY] * 40, "b": [SAD] * 40})
     weights = [second.readings[0].weight_landmark for second in seconds]
     assert [weights[at] for at in (19, 20, 30)] == pytest.approx([0.5, 0.6, 0.65])
 
@@ -227,6 +230,26 @@ def test_a_weight_is_kept_over_a_short_absence_and_not_over_a_long_one() -> None
         [weight] = [reading.weight_landmark for reading in last.readings if reading.participant == "a"]
         assert (weight > 0.5) == kept
         assert kept or weight == 0.5
+
+
+@pytest.mark.parametrize("rule", [None, ALWAYS])
+@pytest.mark.parametrize("memory_s", [5, 60])
+def test_who_left_long_ago_is_forgotten(rule: WeightModel | None, memory_s: int) -> None:
+    """Three stay, eight come one after the other, for 18 s each; five minutes later only the three are known."""
+    swings = [HAPPY, HAPPY, HAPPY, HAPPY, SAD, SAD, SAD, SAD]
+    stay = ["p-0000000a", "p-0000000b", "p-0000000c"]
+    passers = [f"p-000000{n:02d}" for n in range(8)]
+    call = Call(CallSettings(learned=rule, afterwards=AfterwardsSettings(memory_s=memory_s)))
+    for second in range(8 * 18 + 300):
+        there = [*stay, *passers[second // 18 : second // 18 + 1]]
+        for time_s in (float(second), second + 0.5):
+            call.advance(time_s)
+            see(call, time_s, tuple(zip(there, (A, B, C, D), strict=False)))
+            for who in there:
+                call.add(face(who, time_s, swings[second % 8], swings[(second + len(who)) % 8]))
+        if second == 8 * 18:
+            assert remembered(call) > set(stay)
+    assert remembered(call) == set(stay)
 
 
 def test_the_group_says_what_it_is() -> None:
