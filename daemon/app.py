@@ -142,8 +142,7 @@ class Node:
                 self._also.append(await stack.enter_async_context(lsl))
             # Where only the group is told, a face's outline is no more for others than its reading.
             watch: Watch = _unwatched if settings.privacy.group_only else self._page.watch
-            reader = make_reader(settings, self._models, self._metrics, watch)
-            self._reader = await stack.enter_async_context(reader)
+            self._reader = await stack.enter_async_context(make_reader(settings, self._models, self._metrics, watch))
             self._personal = await self._personalisation(stack, folder / "personal")
             topics = Topics(settings.node, mqtt.root)
             self._mqtt = MqttSink(

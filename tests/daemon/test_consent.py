@@ -1,5 +1,8 @@
 """Who may be looked at."""
 
+import pytest
+
+from daemon import consent
 from daemon.consent import Answers, ConsentGate
 from pipeline.identity import Seat
 
@@ -44,6 +47,22 @@ def test_setting_tells_whether_anything_changed() -> None:
     assert gate.set("a", granted=True) is False
     assert gate.set("a", granted=False) is True
     assert gate.set("b", granted=False) is True
+
+
+def test_of_too_many_a_gate_knows_less_and_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was seen longest ago counts as not seen: not told from who denied, and asked once more."""
+    monkeypatch.setattr(consent, "SEEN_MAX", 2)
+    gate = ConsentGate("declared")
+    gate.set("d", granted=False)
+    assert gate.readable([seat("d"), seat("a"), seat("b")]) == {"a", "b"}
+    assert gate.readable([seat("d"), seat("c")]) == {"c"}
+    # d may be anybody now of whom it is not known that they were seen beside d.
+    assert gate.readable([seat("a"), seat("b"), seat("c")]) == {"c"}
+    gate = ConsentGate("required", {"a": True})
+    for who in "abc":
+        gate.lapse([seat(who, assumed=1)])
+    gate.set("a", granted=True)
+    assert gate.lapse([seat("a", assumed=1)]) == ["a"]
 
 
 def test_consent_lapses_where_identity_is_assumed() -> None:

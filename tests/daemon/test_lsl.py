@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from daemon.session import SessionInfo
 from daemon.sinks import lsl
 from daemon.sinks.lsl import GROUP, PARTICIPANT, Lsl, group_sample, participant_sample
 from pipeline.group import synthesise
-from pipeline.types import CallSecond
+from pipeline.types import CallSecond, Event
 from pipeline.wire import Stamp, Versions
 
 TESTS = Path(__file__).parent.parent
@@ -104,6 +105,73 @@ def test_what_does_not_reach_the_library_is_counted(monkeypatch: pytest.MonkeyPa
     assert run(main()) == 5
     monkeypatch.setattr(lsl, "OUTLETS_MAX", 0)
     assert run(main()) == 5
+
+
+class Made(Broken):
+    """A library that works, and says whose outlets there are and which thread has closed one."""
+
+    def __init__(self) -> None:
+        self.there: list[str] = []
+        self.closed: list[str] = []
+        made = self
+
+        class Info:
+            def __init__(self, *, name: str, **_: object) -> None:
+                self.name = name
+
+            def set_channel_labels(self, labels: list[str]) -> None:
+                """Takes any."""
+
+            set_channel_types = set_channel_labels
+
+            def desc(self) -> "Info":
+                return self
+
+            def append_child_value(self, key: str, value: str) -> None:
+                """Takes any."""
+
+        class Outlet:
+            def __init__(self, info: Info, **_: object) -> None:
+                self.name = info.name
+                made.there.append(self.name)
+
+            def push_sample(self, values: tuple[float, ...], time_s: float) -> None:
+                """Takes any."""
+
+            def __del__(self) -> None:
+                made.there.remove(self.name)
+                made.closed.append(threading.current_thread().name)
+
+        self.StreamInfo, self.StreamOutlet = Info, Outlet  # type: ignore[method-assign, assignment]
+
+    def local_clock(self) -> float:
+        """Stands."""
+        return 0.0
+
+
+def test_the_stream_of_who_leaves_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a call in which people come and go has a thousand streams some day; liblsl's thread waits for it, not the loop."""
+    library = Made()
+    monkeypatch.setitem(sys.modules, "pylsl", library)
+    ann, ben = (fused(f"p-0000000{i}", 3, p(happiness=0.75)) for i in range(2))
+    left = (Event("participant_left", 4.0, (ann.participant,)),)
+
+    async def main() -> list[list[str]]:
+        told = []
+        async with Lsl(node="lab", scope="machine") as sink:
+            for second in (
+                CallSecond(3, (ann, ben), synthesise(3, (ann, ben)), (), ()),
+                CallSecond(4, (ben,), synthesise(4, (ben,)), left, ()),
+            ):
+                await sink.second(INFO, second)
+                await sink._call(lambda: None)
+                told.append(list(library.there))
+        return told
+
+    before, after = run(main())
+    assert len(before) == 3
+    assert set(before) - set(after) == {f"attuned {INFO.id} {ann.participant}"}
+    assert {name.split("_")[0] for name in library.closed} == {"lsl"}
 
 
 # Real streams

@@ -15,6 +15,7 @@ from videos import run
 
 from daemon.broker import PROTOCOL, embedded_broker, free_port
 from daemon.session import SessionInfo
+from daemon.sinks import mqtt
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.mqtt import MqttSink, _Live
 from daemon.sinks.outbox import Outbox
@@ -202,6 +203,55 @@ def test_a_session_that_is_forgotten_leaves_nothing_on_the_broker(tmp_path: Path
     before, after, last = run(main())
     assert set(before) - set(after) == {"attuned/lab/session/s/status"}
     assert last == b""
+
+
+def test_topics_of_who_left_stay_for_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes back goes on counting; of those who left the earliest gives way: nothing of theirs is on the broker."""
+    monkeypatch.setattr(mqtt, "LEFT_MAX", 1)
+    ann, ben = "p-00000001", "p-00000002"
+
+    def second(n: int, *there: str, joined: str = "", left: str = "") -> CallSecond:
+        readings = tuple(fused(who, n, p(happiness=1.0)) for who in there)
+        named = (("participant_joined", joined), ("participant_left", left))
+        events = tuple(Event(kind, float(n), (who,)) for kind, who in named if who)
+        return CallSecond(n, readings, synthesise(n, readings), events, ())
+
+    async def main() -> tuple[list[tuple[str, int]], set[str], set[str]]:
+        heard: list[tuple[str, int]] = []
+        async with (
+            embedded_broker("127.0.0.1", free_port("127.0.0.1", 26200)) as port,
+            Outbox(tmp_path / "o.sqlite", max_messages=99) as outbox,
+            aiomqtt.Client("127.0.0.1", port) as client,
+        ):
+            sink = make(port, outbox, CollectorRegistry())
+            running = asyncio.create_task(sink.run())
+            await sink.connected.wait()
+            await client.subscribe("attuned/lab/session/s/participant/+/emotion")
+            await sink.second(INFO, second(0, ann, ben, joined=ann))
+            await sink.second(INFO, second(1, ben, left=ann))
+            await sink.second(INFO, second(2, ann, ben, joined=ann))
+            await sink.second(INFO, second(3, ben, left=ann))
+            before = {topic for topic in await outbox.remembered() if "/participant/" in topic}
+            await sink.second(INFO, second(4, left=ben))
+            await sink.second(INFO, second(5, ann, joined=ann))
+            async with asyncio.timeout(10):
+                async for message in client.messages:
+                    heard.append((json.loads(message.payload)["participant"], json.loads(message.payload)["seq"]))
+                    if len(heard) == 7:
+                        break
+            await sink.second(INFO, second(6, left=ann))
+            await asyncio.sleep(0.3)
+            after = {topic for topic in await outbox.remembered() if "/participant/" in topic}
+            sink.close()
+            await running
+        return heard, before, after
+
+    heard, before, after = run(main())
+    assert [seq for who, seq in heard if who == ben] == [0, 1, 2, 3]
+    # Ben left, and there is room for one: Ann, who had left before, begins anew.
+    assert [seq for who, seq in heard if who == ann] == [0, 1, 0]
+    assert before == {f"attuned/lab/session/s/participant/{who}/model" for who in (ann, ben)}
+    assert after == {f"attuned/lab/session/s/participant/{ann}/model"}
 
 
 def test_where_too_many_wait_the_oldest_reading_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import pytest
 import structlog
 from builders import p
 
+from daemon import personal_session
 from daemon.corrections import Correction
 from daemon.inference import FaceReader
 from daemon.personal import Personalisation
@@ -334,6 +335,27 @@ def test_who_has_left_has_no_file_open(tmp_path: Path, is_stable: bool) -> None:
                 assert db.execute("SELECT count(*) FROM samples").fetchone() == (4,)
         assert open_samples() == 0
         assert list(stage.root.rglob("samples-*.sqlite")) == [] or is_stable
+
+    run(main())
+
+
+def test_beyond_the_bound_goes_who_was_not_seen_for_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not who came first and is still there; and no head is kept ready for who has gone."""
+    monkeypatch.setattr(personal_session, "MAX_PEOPLE", 2)
+    stage = Stage(tmp_path)
+    mesh = np.zeros((468, 3), np.float32)
+
+    def reading(who: str, second: int) -> FaceReading:
+        evidence = FaceEvidence(np.zeros(DIM, np.float32), np.zeros(DIM, np.float32), mesh)
+        return FaceReading(who, float(second), 0.9, np.full(7, 1 / 7), None, None, evidence)
+
+    async def main() -> None:
+        async with stage.owner() as owner, stage.session(owner) as session:
+            for second, who in enumerate((ANNA, "p-0000000b", "p-0000000c", "p-0000000d")):
+                session.see([reading(ANNA, second), reading(who, second)])
+            await owner.do(lambda: None)
+            assert list(session._people) == [ANNA, "p-0000000d"]
+            assert stage.heads == {"p-0000000b": None, "p-0000000c": None}
 
     run(main())
 
