@@ -154,14 +154,16 @@ class FaceReader:
             heads, embeddings = serving.of(time_s), (pixel.embeddings, landmark.embeddings)
             if not heads.keys().isdisjoint(reading.participant for reading in readings):
                 [readings] = await self._together(lambda: _personal(readings, heads, *embeddings, meshes))
+            rows = zip(*embeddings, meshes, crops, strict=True)
+            # Copies: some are kept for a minute, and a view of one face keeps those of everybody.
             readings = [
                 replace(
                     reading,
                     evidence=FaceEvidence(
-                        embeddings[0][i], embeddings[1][i], meshes[i], crops[i] if serving.crops else None
+                        pixels.copy(), points.copy(), mesh.copy(), crop.copy() if serving.crops else None
                     ),
                 )
-                for i, reading in enumerate(readings)
+                for reading, (pixels, points, mesh, crop) in zip(readings, rows, strict=True)
             ]
         return readings, small
 
