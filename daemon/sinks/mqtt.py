@@ -148,10 +148,11 @@ class MqttSink:
 
         Those go as soon as the broker is there; a broker that keeps what it is told to forget is beyond us.
         """
-        name = f'"{participant}"'.encode()
-        for topic in [topic for topic in self._seq if f"/participant/{participant}/" in topic]:
+        name, part = f'"{participant}"'.encode(), f"/participant/{participant}/"
+        for topic in [topic for topic in self._seq if part in topic]:
             del self._seq[topic]
             self._heads.pop(topic, None)
+        self._left = {left: None for left in self._left if part not in left}
         waiting = [m for m in self._live if name in m.payload or participant in m.topic]
         self._live = deque(message for message in self._live if message not in waiting)
         self._metrics.mqtt_published("dropped", sum(not message.retain for message in waiting))

@@ -11,6 +11,7 @@ import pytest
 from amqtt.broker import Broker
 from builders import fused, p
 from prometheus_client import CollectorRegistry
+from remembering import remembered
 from videos import run
 
 from daemon.broker import PROTOCOL, embedded_broker, free_port
@@ -242,6 +243,8 @@ def test_topics_of_who_left_stay_for_a_few(tmp_path: Path, monkeypatch: pytest.M
             await sink.second(INFO, second(6, left=ann))
             await asyncio.sleep(0.3)
             after = {topic for topic in await outbox.remembered() if "/participant/" in topic}
+            await sink.erase(ann)
+            assert remembered([sink._left, sink._seq, sink._heads]) == set()
             sink.close()
             await running
         return heard, before, after
