@@ -7,7 +7,7 @@ once. Cancelling does not stop a thread, so leaving the context waits for what i
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -39,7 +39,7 @@ _UNREAD: F32 = np.full((1, N_INTERPRETABLE), np.nan, dtype=np.float32)
 MAX_TRACKERS = 64
 """Trackers of a session kept at most, about 19 MB each; who was not seen for longest goes first."""
 IDLE_S = 30.0
-"""And none is kept of whom nothing was seen for so long: where people come and go, most never come back."""
+"""And none is kept of whom nothing was seen for so long, or who is known to have left: most never come back."""
 MAX_SPARE = 16
 """Trackers that wait for whoever comes next: MediaPipe keeps a megabyte of each one that is closed."""
 _BLANK: U8 = np.zeros((64, 64, 3), dtype=np.uint8)
@@ -128,11 +128,14 @@ class FaceReader:
             self._serving[session].asked[participant] = head
 
     async def read(
-        self, session: str, time_s: float, tiles: Sequence[Tile]
+        self, session: str, time_s: float, tiles: Sequence[Tile], members: Collection[str] | None = None
     ) -> tuple[list[FaceReading], tuple[str, ...]]:
-        """Readings of the tiles in which a face was found, in their order, and whose face is too small to be read."""
+        """Readings of the tiles in which a face was found, in their order, and whose face is too small to be read.
+
+        members: who is in the call, shown or not, where that is known; whoever is not has no tracker any more.
+        """
         began = time.perf_counter()
-        [finds] = await self._together(lambda: self._finds(session, time_s, tiles))
+        [finds] = await self._together(lambda: self._finds(session, time_s, tiles, members))
         found = await self._together(*finds)
         self._observe("faces", time.perf_counter() - began)
         seen = [(tile, *face) for tile, face in zip(tiles, found, strict=True) if isinstance(face, tuple)]
@@ -209,19 +212,21 @@ class FaceReader:
         return expressions
 
     def _finds(
-        self, session: str, time_s: float, tiles: Sequence[Tile]
+        self, session: str, time_s: float, tiles: Sequence[Tile], members: Collection[str] | None
     ) -> list[Callable[[], Found | Literal["small"] | None]]:
         """What is to be done for each tile, with the tracker of its participant.
 
-        A session's frames are read one after the other, so none of its trackers is in use here; whose turn has come
-        goes to the end, and those of this frame are never the ones that go.
+        A session's frames are read one after the other, so none of its trackers is in use here. First those of who has
+        gone are given back, for newcomers; whose turn has come goes to the end, and those of this frame never go.
         """
-        trackers = self._trackers.setdefault(session, {})
+        trackers, shown = self._trackers.setdefault(session, {}), {tile.participant for tile in tiles}
+        for who, (_, seen_s) in list(trackers.items()):
+            if who not in shown and (seen_s < time_s - IDLE_S or not (members is None or who in members)):
+                self._give_back(trackers.pop(who)[0])
         for tile in tiles:
             known = trackers.pop(tile.participant, None)
             trackers[tile.participant] = (self._tracker() if known is None else known[0], time_s)
-        n_kept = max(MAX_TRACKERS, len(tiles))
-        while len(trackers) > n_kept or (trackers and next(iter(trackers.values()))[1] < time_s - IDLE_S):
+        while len(trackers) > max(MAX_TRACKERS, len(tiles)):
             self._give_back(trackers.pop(next(iter(trackers)))[0])
         return [partial(_find, trackers[tile.participant][0], tile, self._pixel.crop) for tile in tiles]
 

@@ -300,7 +300,8 @@ class Session:
         uncertain = {seat.participant: "not_identified" for seat in seats.seats if seat.participant not in readable}
         refused = {member: "no_consent" for member in self.participants if not self.consent.allows(member)}
         self._call.look(moment.time_s, self.participants, self._shown, uncertain | refused, self._off)
-        readings, too_small = await self._reader.read(self.info.id, moment.time_s, tiles)
+        members = seats.members if self._source.is_room else None
+        readings, too_small = await self._reader.read(self.info.id, moment.time_s, tiles, members)
         self._call.explain(moment.time_s, dict.fromkeys(too_small, "small_face"))
         self.counts.faces += len(readings)
         self._observe.faces_analysed(len(readings))

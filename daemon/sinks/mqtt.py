@@ -149,10 +149,7 @@ class MqttSink:
         Those go as soon as the broker is there; a broker that keeps what it is told to forget is beyond us.
         """
         name, part = f'"{participant}"'.encode(), f"/participant/{participant}/"
-        for topic in [topic for topic in self._seq if part in topic]:
-            del self._seq[topic]
-            self._heads.pop(topic, None)
-        self._left = {left: None for left in self._left if part not in left}
+        self._drop(lambda topic: part in topic)
         waiting = [m for m in self._live if name in m.payload or participant in m.topic]
         self._live = deque(message for message in self._live if message not in waiting)
         self._metrics.mqtt_published("dropped", sum(not message.retain for message in waiting))
@@ -462,6 +459,13 @@ class MqttSink:
         if self.connected.is_set():
             self._put(_Live(topic, payload, retain=True, put_s=time.monotonic()))
 
+    def _drop(self, is_over: Callable[[str], bool]) -> None:
+        """Forgets what is remembered of such topics."""
+        known: tuple[dict[str, Any], ...] = (self._seq, self._heads, self._left)
+        for topics in known:
+            for topic in [topic for topic in topics if is_over(topic)]:
+                del topics[topic]
+
     def _come_or_gone(self, kind: str, prefix: str) -> None:
         """Lets the topics of who left long ago end, for in a call that goes on for days ever more people were there."""
         if kind == "participant_joined":
@@ -473,12 +477,7 @@ class MqttSink:
 
     def _clear(self, prefix: str) -> None:
         """Takes the retained state of these topics from the broker; they count from 0 again."""
-        for left in [left for left in self._left if left.startswith(prefix)]:
-            del self._left[left]
-        for topic in [topic for topic in self._seq if topic.startswith(prefix)]:
-            del self._seq[topic]
-        for topic in [topic for topic in self._heads if topic.startswith(prefix)]:
-            del self._heads[topic]
+        self._drop(lambda topic: topic.startswith(prefix))
         for topic in self._retained.clear(prefix):
             if self.connected.is_set():
                 self._put(_Live(topic, GONE, retain=True, put_s=time.monotonic()))

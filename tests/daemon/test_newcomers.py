@@ -18,7 +18,7 @@ from replay import run as run_webrtc
 from videos import run
 
 from daemon.consent import ConsentGate
-from daemon.inference import IDLE_S, FaceReader
+from daemon.inference import FaceReader
 from daemon.page.live import EVENTS_MAX, LivePage
 from daemon.seats import RoomSeating
 from daemon.session import Session, SessionInfo
@@ -158,8 +158,8 @@ def test_a_session_forgets_who_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert known["numbers"] == known["heads"] == known["topics"] == stay | set(PASSERS[-5:])
     assert known["history"] <= stay
     assert len(known["page"] - stay) <= EVENTS_MAX
-    # Who comes soon after another gets a tracker of their own, and half a minute later the other's serves again.
-    assert len(known["trackers"]) <= len(STAY) + IDLE_S / EACH_S + 2
+    # Whoever comes gets the tracker of who has just left.
+    assert len(known["trackers"]) == len(STAY) + 1
     assert asked == []
 
 
