@@ -5,13 +5,14 @@ import pytest
 from builders import p
 
 from pipeline.protocols import FaceTracker
-from pipeline.types import Crop, Faces, frozen_array
+from pipeline.types import Crop, FaceBoxes, Faces, frozen_array
 
 
 def test_faces_count_themselves() -> None:
     """Two faces are two, whatever they look like."""
     faces = Faces(np.zeros((2, 4), np.float32), np.zeros(2, np.float32), np.zeros((2, 468, 3), np.float32))
     assert len(faces) == 2
+    assert len(FaceBoxes(np.zeros((3, 4), np.float32), np.zeros(3, np.float32))) == 3
 
 
 def test_a_crop_knows_its_shape() -> None:
