@@ -131,6 +131,8 @@ def _figures(found: BeforeAfter, figures: Figures) -> str:
     ]
     flipped = f"{figures.n_flipped} of {figures.n_confident} confident generic readings change"
     agrees = f"{figures.n_flipped_to_label} of them to what the label says"
+    if figures.n_excused:
+        agrees += f", besides {figures.n_excused} that the labels call wrong again and again, or a person did"
     pooled = "" if figures.pooled_silhouette is None else f", {figures.pooled_silhouette:.2f} for many people's faces"
     caption = (
         f"On {', '.join(found.verdict.classes)}; {found.verdict.n_judged} seconds in {found.verdict.n_blocks} blocks of time. Sure "

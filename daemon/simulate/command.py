@@ -64,7 +64,7 @@ def _measured(params: Params, n_seeds: int, jobs: int, progress: Progress) -> tu
     """The counts of every seed, and whether the first one gave the same twice."""
     prints: list[Work[str | Counts]] = [partial(_fingerprint, params)] * 2
     works = prints + [partial(_measure, params, seed) for seed in range(n_seeds)]
-    first, second, *counts = in_workers(works, jobs, lambda n: progress(max(0, n - len(prints)), n_seeds))
+    first, second, *counts = in_workers(works, jobs, lambda over: progress(max(0, len(over) - len(prints)), n_seeds))
     return [count for count in counts if not isinstance(count, str)], first == second
 
 

@@ -16,7 +16,7 @@ from daemon.personal_files import PersonalSettings
 from daemon.simulate.bank import Bank
 from daemon.simulate.labelled import Heard, Material, Told, hear, material_of
 from daemon.simulate.params import Params
-from daemon.simulate.personal_course import GENERIC, Course, learn, workshop
+from daemon.simulate.personal_course import GENERIC, Course, learn, taught, workshop
 from daemon.simulate.steps import ALL
 from daemon.simulate.timeline import Bool, Plan
 from daemon.simulate.world import NOBODY, World, make_world
@@ -75,20 +75,34 @@ def noisy(material: Material, rng: np.random.Generator) -> tuple[Told, ...]:
     return tuple(labels)
 
 
+def everything(material: Material, _rng: np.random.Generator) -> tuple[Told, ...]:
+    """What the member felt in every second, group or no group."""
+    return tuple(
+        Told(second, second, np.eye(N_EMOTIONS)[felt], 1.0)
+        for second, felt in enumerate(material.felt.tolist())
+        if felt != NOBODY
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A way to be labelled. emotions: shares of the group's emotions, None: those of the parameters."""
+    """A way to be labelled. emotions: shares of the group's emotions, None: those of the parameters.
+
+    ungated: one head, taught all labels of the first half as a person's, reads the later half whatever it is like.
+    """
 
     call: str
     labels: Labels
     plan: Plan = _TOGETHER
     engine: CallSettings = ALL
     emotions: Mapping[str, float] | None = None
+    ungated: bool = False
 
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "homogeneous": Scenario("homogeneous", as_told),
     "true_labels": Scenario("homogeneous", true),
+    "ceiling": Scenario("homogeneous", everything, ungated=True),
     "label_noise": Scenario("homogeneous", noisy),
     "heterogeneous": Scenario("heterogeneous", as_told, plan=_APART, engine=_UNCHECKED),
     "one_emotion": Scenario(
@@ -148,8 +162,11 @@ def measure_call(
         material = material_of(world, heard, member, bank, params)
         for name, scenario in played.items():
             labels = scenario.labels(material, noise[name])
-            with TemporaryDirectory(prefix="attuned-") as folder:
-                course = learn(material, labels, shop, Path(folder))
+            if scenario.ungated:
+                course = taught(material, labels, shop)
+            else:
+                with TemporaryDirectory(prefix="attuned-") as folder:
+                    course = learn(material, labels, shop, Path(folder))
             found[name].append(outcome(material, labels, course, seed))
     return found
 

@@ -1,5 +1,6 @@
 """`attuned simulate --personal`: the figures of personal heads in simulated calls, with intervals over seeds."""
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -23,6 +24,9 @@ N_RESAMPLES: Final = 2000
 _SEED: Final = 21
 _WRONG: Final = ("label_noise", "heterogeneous", "one_emotion")
 
+Measured = dict[str, list[Outcome]]
+"""The members of a call, by the scenarios that were played in it."""
+Progress = Callable[[Sequence[Measured], int], None]
 Parts = Callable[[Outcome], tuple[float, float]]
 """What a member adds to both sides of a ratio."""
 
@@ -72,11 +76,11 @@ MUST: Final = {
 
 
 def simulate_personal(
-    params_file: Path | None, n_seeds: int, jobs: int, progress: Callable[[int, int], None], *, seconds: int = SECONDS
+    params_file: Path | None, n_seeds: int, jobs: int, progress: Progress, *, seconds: int = SECONDS
 ) -> dict[str, Any]:
     """The figures of seeds 0 to n - 1: `scenarios`, every one of its `members`, `parameters`, `seeds`.
 
-    The same for any number of jobs.
+    The same for any number of jobs. progress: is shown the calls that are over, and how many there will be.
 
     Raises:
         ConfigError: The parameters cannot be used.
@@ -86,7 +90,7 @@ def simulate_personal(
     params = load_params(params_file)
     load_bank()
     works = [partial(_measure, params, call, seed, seconds) for call in CALLS for seed in range(n_seeds)]
-    calls = in_workers(works, jobs, lambda n: progress(n, len(works)))
+    calls = in_workers(works, jobs, lambda over: progress(over, len(works)))
     return figures_of(calls) | {
         "parameters": params.model_dump(mode="json"),
         "call_s": seconds,
@@ -95,18 +99,36 @@ def simulate_personal(
     }
 
 
-def run_personal_simulation(params_file: Path | None, *, n_seeds: int, jobs: int) -> dict[str, Any]:
-    """The same as `simulate_personal`, with a progress bar on stderr."""
+def run_personal_simulation(
+    params_file: Path | None, *, n_seeds: int, jobs: int, seconds: int = SECONDS
+) -> dict[str, Any]:
+    """The same as `simulate_personal`, with a progress bar on stderr, or where that is a file with a line for each call."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("simulated calls", total=None)
-        return simulate_personal(
-            params_file, n_seeds, jobs, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+
+        def progress(over: Sequence[Measured], total: int) -> None:
+            bar.update(task, completed=len(over), total=total)
+            if not console.is_terminal:
+                # Half an hour of work that is cut short should leave something behind.
+                sys.stderr.write(f"{len(over)} of {total}: {_line(over[-1])}\n")
+                sys.stderr.flush()
+
+        return simulate_personal(params_file, n_seeds, jobs, progress, seconds=seconds)
 
 
-def figures_of(measured: Sequence[dict[str, list[Outcome]]]) -> dict[str, Any]:
+def _line(call: Measured) -> str:
+    """What came of one call, in a line."""
+    told = []
+    for name, outcomes in call.items():
+        found = {key: int(mask.sum()) for key, mask in masks(outcomes).items()}
+        counts = ", ".join(f"{found[key]} {key}" for key in ("promoted", "better", "worse"))
+        told.append(f"{name} seed {outcomes[0].seed}: {counts} of {len(outcomes)}")
+    return "; ".join(told)
+
+
+def figures_of(measured: Sequence[Measured]) -> dict[str, Any]:
     """Every figure of every scenario: over all members, over those who follow the group, over those who look sad or angry."""
     scenarios: dict[str, Any] = {}
     for name in SCENARIOS:
@@ -184,7 +206,7 @@ def _bank_here() -> Bank:
     return load_bank()
 
 
-def _measure(params: Params, call: str, seed: int, seconds: int) -> dict[str, list[Outcome]]:
+def _measure(params: Params, call: str, seed: int, seconds: int) -> Measured:
     return measure_call(params, _bank_here(), call, seed, seconds=seconds)
 
 

@@ -19,8 +19,8 @@ Work = Callable[[], T]
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def in_workers(works: Sequence[Work[T]], jobs: int, done: Callable[[int], None]) -> list[T]:
-    """What each piece of work returns, in their order; `done` is told how many are over. All must pickle.
+def in_workers(works: Sequence[Work[T]], jobs: int, done: Callable[[Sequence[T]], None]) -> list[T]:
+    """What each piece of work returns, in their order; `done` is shown what those that are over returned. All must pickle.
 
     Raises:
         FailedError: A process died.
@@ -34,7 +34,7 @@ def in_workers(works: Sequence[Work[T]], jobs: int, done: Callable[[int], None])
             try:
                 for future in pending:
                     results.append(future.result())
-                    done(len(results))
+                    done(results)
             except BrokenProcessPool:
                 msg = "a process that simulated died; free some memory, or give fewer --jobs"
                 raise FailedError(msg) from None

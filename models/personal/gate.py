@@ -21,6 +21,7 @@ from models.personal.comparison import (
     restricted,
     softened,
 )
+from models.personal.flips import Said, flips_of
 from models.personal.samples import Samples, stretches
 from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
 from pipeline.metrics import I64, Bool
@@ -36,7 +37,9 @@ class GateSettings:
     n_of_class: samples that a class must have in the earlier part to be among those that are compared.
     level: of the one-sided intervals. n_resamples: of the bootstrap over blocks.
     n_bins, ece_tolerance: the calibration error, over so many bins, may be larger than the generic one by so much.
-    confident: a generic reading is from this probability on. max_flipped: share of these that may change.
+    confident: a generic reading is from this probability on. max_flipped: share of these that may change, but for those
+        that somebody says to be wrong (`flips.flips_of`). confirming_runs: runs of one label that the group's word for
+        that needs.
     human_blocks, human_share, human_gap_s, human_of_class, human_ece_tolerance: the same where people's labels are
         judged on (`by_people`); their blocks are stretches of one label (`samples.stretches`). Of so few samples the
         calibration error itself is uncertain by about 0.1.
@@ -56,6 +59,7 @@ class GateSettings:
     ece_tolerance: float = 0.02
     confident: float = 0.9
     max_flipped: float = 0.05
+    confirming_runs: int = 5
     human_blocks: int = 5
     human_share: float = 0.5
     human_gap_s: float = 2.0
@@ -119,9 +123,9 @@ class Figures:
     Labels of a group are soft, and whatever learns from them becomes as soft: a head that learnt nothing else would have
     the better log-loss. How soft a head is, is judged by its calibration. correlation: temporal, with the label, mean over the classes.
     ece_generic, ece_personal: calibration errors.
-    n_confident, n_flipped: confident generic readings, and those of them whose largest class the personal head changes,
-    but for those that a person has said to be wrong.
-    n_flipped_to_label: those changes that the label agrees with; told, not judged, since the label may be wrong.
+    n_confident, n_flipped: confident generic readings, and those of them whose largest class the personal head changes;
+    in both without the n_excused changes that a person or, of one expression, the group's labels ask for (`models.personal.flips`).
+    n_flipped_to_label: those of the n_flipped that the label agrees with; told, not judged, since the label may be wrong.
     silhouette, pooled_silhouette: in [-1, 1], of this person's features and of many people's (None: not known).
     """
 
@@ -134,6 +138,7 @@ class Figures:
     n_confident: int
     n_flipped: int
     n_flipped_to_label: int
+    n_excused: int
     silhouette: float
     pooled_silhouette: float | None
 
@@ -248,13 +253,16 @@ def _figures(
     of_generic, of_personal = best_softness(target, generic), best_softness(target, personal)
     soft = Rows(target, softened(generic, of_generic), softened(personal, of_personal), block)
     drawn = drawn_blocks(rows.n_blocks, n_resamples=settings.n_resamples, seed=seed)
-    top = judged.personal.argmax(axis=1)
+    human = np.zeros(len(known), dtype=np.bool_) if judged.human is None else judged.human
+    top, generic_top, label = (p.argmax(axis=1) for p in (judged.personal, judged.generic, judged.target))
     confident = judged.generic.max(axis=1) >= settings.confident
-    generic_top, label = judged.generic.argmax(axis=1), judged.target.argmax(axis=1)
-    flipped = confident & (top != generic_top)
-    if judged.human is not None:
-        # Who was asked is believed: what they did not agree with may change.
-        flipped &= ~judged.human | (generic_top == label)
+    flips = flips_of(
+        Said(generic_top, top, label, confident, human),
+        n_runs=settings.confirming_runs,
+        level=settings.level,
+        n_resamples=settings.n_resamples,
+        seed=seed,
+    )
     return Figures(
         log_loss=log_loss_gain(soft, drawn, level=settings.level),
         softness_generic=of_generic,
@@ -262,9 +270,10 @@ def _figures(
         correlation=correlation_gain(rows, drawn, level=settings.level),
         ece_generic=calibration_error(target, generic, n_bins=settings.n_bins),
         ece_personal=calibration_error(target, personal, n_bins=settings.n_bins),
-        n_confident=int(confident.sum()),
-        n_flipped=int(flipped.sum()),
-        n_flipped_to_label=int((flipped & (top == label)).sum()),
+        n_confident=int((confident & ~flips.excused).sum()),
+        n_flipped=int(flips.counted.sum()),
+        n_flipped_to_label=int((flips.counted & (top == label)).sum()),
+        n_excused=int(flips.excused.sum()),
         silhouette=silhouette,
         pooled_silhouette=pooled_silhouette,
     )

@@ -19,6 +19,7 @@ from daemon.simulate.personal import (
     Outcome,
     as_told,
     correlation,
+    everything,
     gain_interval,
     masks,
     measure_call,
@@ -26,8 +27,13 @@ from daemon.simulate.personal import (
     outcome,
     true,
 )
-from daemon.simulate.personal_course import GENERIC, learn, workshop
-from daemon.simulate.personal_figures import figures_of, format_personal_simulation, simulate_personal
+from daemon.simulate.personal_course import GENERIC, learn, taught, workshop
+from daemon.simulate.personal_figures import (
+    figures_of,
+    format_personal_simulation,
+    run_personal_simulation,
+    simulate_personal,
+)
 from daemon.simulate.steps import ALL
 from daemon.simulate.timeline import Plan
 from daemon.simulate.world import NOBODY, World, make_world
@@ -261,11 +267,40 @@ def test_the_same_seeds_give_the_same_figures_whatever_the_number_of_processes(t
     file = tmp_path / "params.yaml"
     file.write_text("members: {number: [4, 4]}\n")
     progress: list[tuple[int, int]] = []
-    one = simulate_personal(file, 1, 1, lambda *done: progress.append(done), seconds=60)
+    one = simulate_personal(file, 1, 1, lambda over, total: progress.append((len(over), total)), seconds=60)
     two = simulate_personal(file, 1, 2, lambda *_: None, seconds=60)
     assert one == two
     assert progress[-1] == (len(CALLS), len(CALLS))
     assert (one["call_s"], one["seeds"], set(one["scenarios"])) == (60, 1, set(SCENARIOS))
+
+
+def test_who_is_taught_the_truth_reads_from_the_middle_on() -> None:
+    """One head, whatever a gate would say; nothing before it is changed, and without labels nothing at all."""
+    own = material()
+    course = taught(own, everything(own, RNG), workshop(QUICK))
+    known = np.isfinite(own.generic).all(axis=1)
+    assert course.n_samples == ((own.best != NO_FACE) & (own.felt != NOBODY))[:150].sum() > 100
+    assert (course.head[:150] == GENERIC).all()
+    assert (course.head[150:] == 1).all()
+    assert np.array_equal(course.shown[:150], own.generic[:150], equal_nan=True)
+    assert not np.isclose(course.shown[150:], own.generic[150:])[known[150:]].all()
+    late = np.flatnonzero(known & (own.felt != NOBODY) & (np.arange(300) >= 150))
+    given = [p[late, own.felt[late]].mean() for p in (own.generic, course.shown)]
+    assert given[1] > given[0]
+    untaught = taught(own, (), workshop(QUICK))
+    assert np.array_equal(untaught.shown, own.generic, equal_nan=True)
+
+
+def test_what_is_done_is_told_call_by_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each call on stderr, so that a run that is cut short leaves its counts behind; stdout stays empty."""
+    file = tmp_path / "params.yaml"
+    file.write_text("members: {number: [4, 4]}\n")
+    run_personal_simulation(file, n_seeds=1, jobs=1, seconds=60)
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert "homogeneous seed 0: 0 promoted, 0 better, 0 worse of 4; " in lines[0]
+    assert told.out == ""
 
 
 def test_told_labels_are_frozen() -> None:
