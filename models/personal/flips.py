@@ -1,22 +1,26 @@
 """Which confident generic readings a personal head changes at its own risk.
 
 A change of a reading of which the generic head was sure is the gravest thing that a personal head does, so it may be
-made only where somebody says that the reading was wrong: a person, of that very second, or the group's labels, of one
-expression that this face is taken for again and again. That one is the "misleading structural component" of GROUP,
-section 4.3: a face that looks sad at rest is called sad with confidence, and nothing but the others tells that it is not.
+made only where somebody says that the reading was wrong: a person, of that very second, or the group's labels, of a
+face that looks sad or angry by nature. That is the "misleading structural component" of GROUP, section 4.3: such a face
+is called sad with confidence whatever it shows, and nothing but the others tells that it is not.
 
-The group's labels are believed for one expression only. Whoever calls every expression by another's name changes them
-all, and for all but one of them that counts.
+The group's labels are believed for no more than one of these two expressions. Whoever calls every expression by
+another's name changes them all, and for all but one of them that counts.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 
 from models.personal.comparison import drawn_blocks
-from pipeline.emotions import F64, N_EMOTIONS
+from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
 from pipeline.metrics import I64, Bool
+
+RESTING: Final = tuple(EMOTIONS.index(name) for name in ("anger", "sadness"))
+"""What faces are taken for that show nothing (GROUP, sections 4.3 and 5)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +60,8 @@ class Flips:
 def flips_of(said: Said, *, n_runs: int, level: float, n_resamples: int, seed: int) -> Flips:
     """The confident readings that change, and who asks for it.
 
-    A person, by a label that is not what the generic head said. The group, where all this holds of the changes away from
-    the one expression that most of them leave: they are in `n_runs` runs of one label or more, for neighbouring labels
+    A person, by a label that is not what the generic head said. The group, where all this holds of the changes away
+    from sadness or from anger, whichever changes more: they are in `n_runs` runs of one label or more, for neighbouring labels
     are one observation; the label agrees with what the personal head says more often than with what the generic head
     said; and it does so more often than it says that anywhere, since a head that learnt nothing but which label is
     frequent agrees with it often. The latter two are one-sided lower bounds at `level`, by the bootstrap over runs.
@@ -65,10 +69,10 @@ def flips_of(said: Said, *, n_runs: int, level: float, n_resamples: int, seed: i
     changed = said.confident & (said.personal != said.generic)
     called_wrong = changed & said.human & (said.label != said.generic)
     nothing = np.zeros_like(changed)
-    left = changed & ~said.human
+    left = changed & ~said.human & np.isin(said.generic, RESTING)
     if not left.any():
         return Flips(changed, called_wrong, nothing)
-    # Which one is chosen without a look at the labels: a choice by them would need stricter bounds.
+    # Which one, is found without a look at the labels: a choice by them would need stricter bounds.
     away = left & (said.generic == np.bincount(said.generic[left]).argmax())
     runs = _runs(said.label, ~said.human)
     _, run = np.unique(runs[away], return_inverse=True)
