@@ -17,6 +17,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from daemon.memory import light_collections  # noqa: E402
 from daemon.simulate.bank import load_bank  # noqa: E402
 from daemon.simulate.params import load_params  # noqa: E402
 from daemon.simulate.world import make_world  # noqa: E402
@@ -36,17 +37,19 @@ def main() -> None:
         world = make_world(load_params(path), load_bank(), given.seed)
     profile = cProfile.Profile()
     call, took_ms = Call(), []
-    for second in range(world.n_seconds):
-        here, readings = world.here(second), world.readings(second)
-        if given.profile:
-            profile.enable()
-        began_s = time.thread_time()
-        call.look(float(second), here)
-        for reading in readings:
-            call.add(reading)
-        call.advance(second + 1.2)
-        took_ms.append(1000 * (time.thread_time() - began_s))
-        profile.disable()
+    # As in the daemon.
+    with light_collections():
+        for second in range(world.n_seconds):
+            here, readings = world.here(second), world.readings(second)
+            if given.profile:
+                profile.enable()
+            began_s = time.thread_time()
+            call.look(float(second), here)
+            for reading in readings:
+                call.add(reading)
+            call.advance(second + 1.2)
+            took_ms.append(1000 * (time.thread_time() - began_s))
+            profile.disable()
     if given.profile:
         profile.dump_stats(given.profile)
     shares = {"median": 50, "p95": 95, "p99": 99, "max": 100}
