@@ -59,11 +59,11 @@ BAR_LINES: Final = 4
 SAME_PAGE: Final = 4
 """Pages that differ by less are one."""
 AROUND: Final = 10
-"""A page is fitted to what is so near to its colour at first,"""
-GROWN: Final = 8
-"""and so near to the plane afterwards, which so grows along a gradient,"""
+"""Lines whose colours differ by no more than this are of one page, and the commonest of their gradients is its own."""
+END: Final = 5
+"""So many of a line's samples at either end tell its gradient: what stands in the middle of some does not."""
 FIT_MIN: Final = 40
-"""to no fewer pixels,"""
+"""A page is fitted to no fewer pixels,"""
 FIT_TURNS: Final = 6
 """in so many turns, or until it changes by less than a level:"""
 PLANE_STEADY: Final = 0.5
@@ -150,9 +150,15 @@ class _Samples:
         self._medians = np.concatenate([medians_y, medians_x], axis=1)
         across = np.linspace(0, width - 1, LINE_SAMPLES).astype(np.intp)
         down = np.linspace(top, bottom - 1, LINE_SAMPLES).astype(np.intp)
-        rows = lines.rows[:, ys + top][:, :, across // STEP].reshape(3, -1)
-        cols = lines.columns[:, np.minimum(down // STEP, lines.columns.shape[1] - 1)][:, :, xs].reshape(3, -1)
-        self._pixels = np.concatenate([rows, cols], axis=1).T.astype(np.float32)
+        rows = lines.rows[:, ys + top][:, :, across // STEP]
+        cols = lines.columns[:, np.minimum(down // STEP, lines.columns.shape[1] - 1)][:, :, xs]
+        self._ends = np.concatenate(
+            [
+                np.concatenate([np.median(rows[:, :, end], axis=2), np.median(cols[:, end], axis=1)], axis=1)
+                for end in (slice(END), slice(-END, None))
+            ]
+        ).astype(np.int16)
+        self._pixels = np.concatenate([rows.reshape(3, -1), cols.reshape(3, -1)], axis=1).T.astype(np.float32)
         x = np.concatenate([np.tile(across, len(ys)), np.tile(xs, LINE_SAMPLES)])
         y = np.concatenate([np.repeat(ys + top, LINE_SAMPLES), np.repeat(down, len(xs))])
         places = [np.ones(len(x)), x * 2 / max(1, width - 1) - 1, y * 2 / max(1, height - 1) - 1]
@@ -180,18 +186,16 @@ class _Samples:
         near = np.abs(self._pixels - colour.astype(np.float32)).max(axis=1) <= AROUND
         flat[:, 0] = np.median(self._pixels[near], axis=0) if near.any() else colour
         pages = [Page(flat)]
-        plane = flat
+        plane = self._gradient(colour)
         for _ in range(FIT_TURNS):
+            near = self._off(plane) <= NEAR
             if near.sum() < FIT_MIN:
                 return pages
             own, pixels = self._design[near], self._pixels[near]
-            grown = np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels).T
-            if np.abs(grown[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
+            before, plane = plane, np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels).T
+            if np.abs(plane[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
                 return pages
-            settled = np.abs(grown - plane).max() < PLANE_STEADY
-            plane = grown
-            near = self._off(plane) <= GROWN
-            if settled:
+            if np.abs(plane - before).max() < PLANE_STEADY:
                 break
         if (
             np.abs(plane[:, 1:]).max() >= 1
@@ -199,6 +203,18 @@ class _Samples:
         ):
             pages.append(Page(plane))
         return pages
+
+    def _gradient(self, colour: F64) -> F64:
+        """(3, 3) plane of the commonest of the gradients of lines about this colour."""
+        lines = np.flatnonzero((np.abs(self._medians - colour[:, None]) <= AROUND).all(axis=0))
+        _, first, counts = np.unique(self._ends[:, lines] >> 3, axis=1, return_index=True, return_counts=True)
+        line = int(lines[first[counts.argmax()]])
+        start, stop = self._ends[:, line].reshape(2, 3).astype(np.float64)
+        plane = np.zeros((3, 3))
+        plane[:, 0] = (start + stop) / 2
+        # The ends' middles lie END - 1 samples further inside than the picture's edges.
+        plane[:, 1 if line < self._n_rows else 2] = (stop - start) / 2 * (LINE_SAMPLES - 1) / (LINE_SAMPLES - END)
+        return plane
 
     def _off(self, plane: F64) -> F32:
         off: F32 = np.abs(self._pixels - self._design @ plane.T.astype(np.float32)).max(axis=1)

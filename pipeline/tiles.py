@@ -25,7 +25,7 @@ from pipeline.boxes import (
     shares,
     usual,
 )
-from pipeline.page import BAR_MAX, Bools, PageMask, Span, within
+from pipeline.page import ACCENT_MAX_PX, BAR_MAX, Bools, PageMask, Span, within
 from pipeline.types import Box
 from pipeline.walls import GallerySettings, Node, Wall, alike, apart, around, is_more, to_beat
 
@@ -436,7 +436,9 @@ class Search:
         lies_in = shares(self._leaves, [cell]) >= INSIDE_CELL
         inside = [self._leaves[i] for i in np.flatnonzero(lies_in).tolist()]
         # Where it hangs together with what is above or below, it is cut anew.
-        box = hull_of(inside or [self._between_page(cell)])
+        x0, y0, x1, y1 = hull_of(inside or [self._trimmed(cell, 0)])
+        # What is so narrow that its last lines are page for the rest of the picture has them all the same.
+        box = self._trimmed((x0, min(y0, cell[1]), x1, max(y1, cell[3])), 1)
         slack = max(3, self._settings.size_tolerance * (cell[3] - cell[1]))
         level = all(abs(box[i] - cell[i]) <= slack for i in (1, 3))
         # The border around who speaks is page: within it the edges are as clear.
@@ -450,13 +452,16 @@ class Search:
         guess = all(abs(other[0] - cell[0]) > CENTRED * (cell[2] - cell[0]) for other in tiles)
         told = evidence >= EVIDENT if centred else guess and evidence >= OBVIOUS
         upright = box[2] - box[0] >= self._settings.aspect_min * (box[3] - box[1])
-        beside = self._page_area(cell) - self._page_area(box) >= PAGE_BESIDE * (area(cell) - area(box))
+        sides = [(cell[0], cell[1], x0 - ACCENT_MAX_PX, cell[3]), (x1 + ACCENT_MAX_PX, cell[1], cell[2], cell[3])]
+        sides = [side for side in sides if side[0] < side[2]]
+        beside = sum(map(self._page_area, sides)) >= PAGE_BESIDE * sum(map(area, sides))
         return box if level and told and upright and beside else cell
 
-    def _between_page(self, cell: Box) -> Box:
-        """A cell without the page to the left and to the right."""
-        shows = np.flatnonzero(self.mask.share(cell, 0) < NEAR_LINE)
-        return part_of(cell, 0, (cell[0] + int(shows[0]), cell[0] + int(shows[-1]) + 1)) if len(shows) else cell
+    def _trimmed(self, box: Box, axis: int) -> Box:
+        """A box without the page above and below it (axis 1), or to the left and to the right (axis 0)."""
+        start = box[1] if axis == 1 else box[0]
+        shows = np.flatnonzero(self.mask.share(box, axis) < NEAR_LINE)
+        return part_of(box, axis, (start + int(shows[0]), start + int(shows[-1]) + 1)) if len(shows) else box
 
     def _pitch(self, anchors: list[Box], axis: int, side: int) -> float | None:
         """Distance from one tile to the next in x (axis 0) or y (axis 1); None where no two are neighbours."""
