@@ -433,6 +433,9 @@ class Search:
 
     def _own(self, cell: Box) -> Box:
         """The cell, or the narrower tile that stands in its middle with page beside it, such as an upright phone's."""
+        over = [box for box in self._sound if self._is_about(box, cell)]
+        if over:
+            return over[0]
         lies_in = shares(self._leaves, [cell]) >= INSIDE_CELL
         inside = [self._leaves[i] for i in np.flatnonzero(lies_in).tolist()]
         # Where it hangs together with what is above or below, it is cut anew.
@@ -456,6 +459,12 @@ class Search:
         sides = [side for side in sides if side[0] < side[2]]
         beside = sum(map(self._page_area, sides)) >= PAGE_BESIDE * sum(map(area, sides))
         return box if level and told and upright and beside else cell
+
+    def _is_about(self, box: Box, cell: Box) -> bool:
+        """Whether a box has the middle of a cell, is higher and no wider: other pictures of the grid have bars on the page."""
+        middles = (abs(box[i] + box[i + 2] - cell[i] - cell[i + 2]) <= CENTRED * (cell[i + 2] - cell[i]) for i in (0, 1))
+        higher = box[3] - box[1] > (1 + self._settings.size_tolerance) * (cell[3] - cell[1])
+        return all(middles) and higher and box[2] - box[0] <= cell[2] - cell[0]
 
     def _trimmed(self, box: Box, axis: int) -> Box:
         """A box without the page above and below it (axis 1), or to the left and to the right (axis 0)."""

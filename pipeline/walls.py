@@ -12,6 +12,8 @@ from pipeline.types import Box
 
 CLEARLY: Final = 0.01
 """An explanation is better than another from this difference in score on."""
+FINER: Final = 0.05
+"""And from this on where its tiles hold all of the other's."""
 MORE: Final = 1.15
 """What joins two halves of a tile is so many times as large as the larger of them."""
 
@@ -110,9 +112,11 @@ def to_beat(best: Wall | None, wall: Wall) -> float:
     if wall.main is None and best.main is not None:
         # A grid in place of a big region needs to be no more than better: it explains what the region shows.
         return best.score
-    if wall.main == best.main and len(wall.tiles) > len(best.tiles) and lie_in(wall.tiles, best.tiles):
+    if wall.main == best.main and wall.regular and len(wall.tiles) > len(best.tiles) and lie_in(wall.tiles, best.tiles):
         # Nor do tiles have tiles in them.
-        return best.score - CLEARLY
+        return best.score - FINER
+    if wall.main == best.main and best.regular and len(wall.tiles) < len(best.tiles) and lie_in(best.tiles, wall.tiles):
+        return best.score + FINER
     return best.score + CLEARLY
 
 
