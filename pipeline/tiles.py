@@ -25,6 +25,7 @@ from pipeline.boxes import (
     shares,
     usual,
 )
+from pipeline.emotions import F64
 from pipeline.page import ACCENT_MAX_PX, BAR_MAX, Bools, PageMask, Span, within
 from pipeline.types import Box
 from pipeline.walls import GallerySettings, Node, Wall, alike, apart, around, is_more, to_beat
@@ -35,6 +36,8 @@ BESIDE: Final = 0.6
 """And of one of the lines beside the only one that is left of a gutter."""
 THIN_PX: Final = 8
 """A gutter that compression blurred is at most this wide."""
+FULL, LINE_APART, ELSEWHERE = 0.97, 3, 0.5
+"""Or it is page on at least the first of it, and so many pixels to either side no more than the last is."""
 THIN_APART: Final = 4
 """Such a gutter is nearer to the page than what lies so many pixels beside it:"""
 THIN_DEPTH: Final = 0.85
@@ -256,7 +259,8 @@ class Search:
             if b - a <= THIN_PX:
                 # The border around who speaks takes a part of one of a narrow gutter's lines.
                 beside = float(max(shares[a - 1], shares[b])) if a > 0 and b < n else 0.0
-                whole = b - a >= least or a == 0 or b == n or (near[a:b].all() and beside >= BESIDE)
+                line = near[a:b].all() and (beside >= BESIDE or _is_line(shares, (a, b)))
+                whole = b - a >= least or a == 0 or b == n or line
                 gutter[a:b] = whole and self._is_valley(box, axis, (a, b), near)
                 continue
             for c, d in runs(near[a:b]):
@@ -273,6 +277,8 @@ class Search:
         far = self.mask.profile(box, axis)
         inner = float(far[start:stop].min())
         outer = [far[i] for i in (start - THIN_APART, stop - 1 + THIN_APART) if 0 <= i < len(far)]
+        # Nor is what lies between the letters of a name on a pale tile.
+        outer.append(np.median(far[~near]))
         return all(inner <= THIN_DEPTH * side for side in outer)
 
     def _groups(self) -> list[list[Box]]:
@@ -524,3 +530,10 @@ class Search:
             for axis, _, outer in self._sides((x0, y0, x1, y1)):
                 free.append(float(self.mask.share(line_of((x0, y0, x1, y1), axis, outer), axis, wide=True)[0]))
         return min(1.0, inside / max(1.0, shown)) * (sum(free) / max(1, len(free))) ** 2
+
+
+def _is_line(shares: F64, span: Span) -> bool:
+    """Whether so thin lines are page from end to end, and nothing near them is: by chance a picture has no such line."""
+    start, stop = span
+    beside = [shares[i] for i in (start - LINE_APART, stop - 1 + LINE_APART) if 0 <= i < len(shares)]
+    return bool(shares[start:stop].max() >= FULL and max(beside) <= ELSEWHERE)
