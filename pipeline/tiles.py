@@ -536,4 +536,4 @@ def _is_line(shares: F64, span: Span) -> bool:
     """Whether so thin lines are page from end to end, and nothing near them is: by chance a picture has no such line."""
     start, stop = span
     beside = [shares[i] for i in (start - LINE_APART, stop - 1 + LINE_APART) if 0 <= i < len(shares)]
-    return bool(shares[start:stop].max() >= FULL and max(beside) <= ELSEWHERE)
+    return bool(shares[start:stop].max() >= FULL and max(beside, default=1.0) <= ELSEWHERE)
