@@ -35,6 +35,10 @@ STRIP_WEIGHT = 0.35
 NOISE = 0.05
 """Variance, in square roots of levels, of a picture with nothing on it: two such pictures are alike in nothing."""
 _ROOTS = np.sqrt(np.arange(255 * SAMPLES**2 + 1) / SAMPLES**2).astype(np.float32)
+SAME_SHAPE = 0.08
+"""Largest difference of the logarithms of width / height of tiles that are of one shape."""
+MIDDLE = 0.45
+"""By so much the concordance of two pictures may be above the correlation of their middles."""
 PLAIN = 0.25
 """How far a cell of a tile without camera is from the tile's colour, in square roots of levels."""
 PLAIN_SHARE = 0.93
@@ -129,6 +133,17 @@ def same_middle(a: Looks, b: Looks) -> F64:
     x, y = (middle - middle.mean(axis=1, keepdims=True) for middle in (x, y))
     lengths = np.outer(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))
     return np.asarray(x @ y.T / np.maximum(lengths, 1e-6), dtype=np.float64)
+
+
+def same_person(a: Looks, b: Looks) -> F64:
+    """How alike the pictures are, (len(a), len(b)) in [-1, 1]: as `same_camera`, but no more than their middles allow.
+
+    Bars at the sides, and rooms out of focus, make pictures alike in which other people sit. Middles tell only of
+    tiles of one shape, which show the same part of a camera's picture.
+    """
+    alike = same_camera(a, b)
+    of_one_shape = np.abs(np.log(a.aspect[:, None] / b.aspect)) <= SAME_SHAPE
+    return np.asarray(np.where(of_one_shape, np.minimum(alike, same_middle(a, b) + MIDDLE), alike), dtype=np.float64)
 
 
 def compare(looks: Looks, people: Sequence[Sequence[Looks]], measure: Callable[[Looks, Looks], F64]) -> F64:

@@ -12,6 +12,7 @@ from hashlib import sha256
 import numpy as np
 
 from pipeline.appearance import (
+    SAME_SHAPE,
     Looks,
     compare,
     join,
@@ -20,6 +21,7 @@ from pipeline.appearance import (
     matched,
     same_camera,
     same_middle,
+    same_person,
     without_camera,
 )
 from pipeline.emotions import F64
@@ -40,8 +42,6 @@ WITHIN = 0.9
 """Share of the smaller rectangle that lies in the larger when a tile was split in two, or two joined."""
 PART, PART_IOU = 0.75, 0.02
 """What the picture at the old place is worth to a part of it, or to what it is a part of; the overlap breaks ties."""
-SAME_SHAPE = 0.08
-"""Largest difference of the logarithms of width / height of tiles that are of one shape."""
 SAME_PLACE = 0.85
 """Overlap from which on two rectangles are one place, but for a few pixels, such as a speaker's border."""
 
@@ -68,7 +68,9 @@ class IdentitySettings:
     place: what being where it was adds to the concordance of a match.
     jump: concordance with the picture before below which something else may be shown all of a sudden.
     swap: concordance of the picture of somebody else from which on people in an unchanged layout changed places.
-    other: concordance with all that is known of somebody below which a picture that jumped is of somebody else.
+    jump_middle, jump_slight: the same for the correlation of the middles, where the concordance is below the other.
+    other, other_room: correlation of the middles with all that is known of somebody, and concordance, below which a
+        picture that jumped is of somebody else.
     still: concordance within a second from which on a picture stands still enough to say so.
     gain: how much better than that of who sat there it must be.
     lately_s: how long after they were seen last people count as just here.
@@ -90,6 +92,9 @@ class IdentitySettings:
     swap: float = 0.75
     gain: float = 0.2
     other: float = 0.5
+    other_room: float = 0.7
+    jump_middle: float = 0.3
+    jump_slight: float = 0.6
     still: float = 0.75
     lately_s: float = 3.0
     settle_s: float = 0.8
@@ -160,6 +165,10 @@ class _Person:
         self.keep()
         while len(self.recent) > 1:
             self.recent.pop()
+
+    def known_before(self) -> list[Looks]:
+        """All pictures but the newest: the first of somebody else who comes slowly, as a tile that grows, may be that."""
+        return [self.recent[0][1], *self.keys]
 
     def known_by(self) -> list[Looks]:
         """All pictures worth comparing, the newest first."""
@@ -278,10 +287,10 @@ class TileIdentity:
             return False
         newest, oldest = person.lately()
         still = min(likeness(newest, oldest)[0, 0], likeness(place.look, look)[0, 0])
-        known = [person.known_by()]
+        known = [person.known_before()]
         return bool(
             still >= settings.still
-            and compare(look, known, same_camera)[0, 0] < settings.other
+            and compare(look, known, same_camera)[0, 0] < settings.other_room
             and compare(look, known, same_middle)[0, 0] < settings.other
         )
 
@@ -326,13 +335,15 @@ class TileIdentity:
         if not self._places:
             return
         people = [place.person for place in self._places]
-        alike = compare(looks, [person.lately() for person in people], likeness)
+        lately = [person.lately() for person in people]
+        alike, middles = compare(looks, lately, likeness), compare(looks, lately, same_middle)
         own = alike.diagonal()
-        jumped = [i for i in range(len(people)) if own[i] < settings.jump]
+        slight = (own < settings.jump_slight) & (middles.diagonal() < settings.jump_middle)
+        jumped = np.flatnonzero((own < settings.jump) | slight).tolist()
         if len(jumped) >= max(ALL_AT_ONCE, len(people) / 2):
             self._reflow(image, looks, boxes, time_s)
             return
-        moved = _moved(alike, settings)
+        moved = sorted({*_moved(alike, settings), *_moved(middles, settings)})
         if len(jumped) > 1 or moved:
             self._exchange(looks, sorted({*jumped, *moved}), time_s)
         # Who switched the camera off is nobody else, and there is nobody to be read.
@@ -349,7 +360,7 @@ class TileIdentity:
         """Some pictures of an unchanged layout jumped at once: who is where another of them was?"""
         settings = self._settings
         people = [self._places[i].person for i in rows]
-        alike = compare(looks.take(rows), [person.known_by() for person in people], same_camera)
+        alike = compare(looks.take(rows), [person.known_by() for person in people], same_person)
         own = alike.diagonal()
         wanted, clear = matched(
             alike,
@@ -373,7 +384,7 @@ class TileIdentity:
         people = [person for name, person in self._people.items() if name not in sure]
         if not people:
             return
-        alike = compare(looks.take(rows), [person.known_by() for person in people], same_camera)
+        alike = compare(looks.take(rows), [person.known_before() for person in people], same_person)
         held = np.array([[doubted.get(person.name) == i for person in people] for i in rows])
         wanted, clear = matched(
             alike, settings.gain * held, self._accept(looks.take(rows), people), self._sure(), settings.margin
@@ -422,7 +433,7 @@ class TileIdentity:
         alike = np.zeros((len(boxes), len(people)))
         still = np.zeros_like(alike)
         still[:, :n] = _still_there(image, boxes, people[:n])
-        alike[:, :n] = compare(looks, [person.lately() for person in people[:n]], same_camera)
+        alike[:, :n] = compare(looks, [person.lately() for person in people[:n]], same_person)
         alike = np.maximum(alike, still)
         # Where nothing moved the place decides between those who look alike; nobody needs to look less like it.
         margin = np.where(still >= settings.sure, 0.0, settings.margin)
@@ -440,7 +451,7 @@ class TileIdentity:
         columns = [j for j, person in enumerate(people) if person.name not in seated]
         if rows and columns:
             part = np.ix_(rows, columns)
-            again = compare(looks.take(rows), [people[j].known_by() for j in columns], same_camera)
+            again = compare(looks.take(rows), [people[j].known_by() for j in columns], same_person)
             wanted, clear = matched(
                 np.maximum(again, alike[part]), prior[part], accept[part], self._sure(), margin[part]
             )
