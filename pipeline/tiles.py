@@ -481,6 +481,9 @@ class Search:
     def _pitch(self, anchors: list[Box], axis: int, side: int) -> float | None:
         """Distance from one tile to the next in x (axis 0) or y (axis 1); None where no two are neighbours."""
         most = side + self._settings.gutter_max * max(self.mask.size)
+        # Of somebody beside a dark wall a part was seen, as high as the tile or as wide.
+        parts = [box for box in self._sound if any(self._same(box, a, axis) and self._in_line(a, box, axis) for a in anchors)]
+        anchors = [*anchors, *(box for box in parts if box not in anchors)]
         steps = [
             b[axis] - a[axis]
             for a in anchors
@@ -507,9 +510,10 @@ class Search:
 
     @staticmethod
     def _in_line(a: Box, b: Box, axis: int) -> bool:
-        """Whether two boxes of one size stand in one row (axis 0) or in one column (axis 1)."""
+        """Whether two boxes of one size, or a part of one, stand in one row (axis 0) or in one column (axis 1)."""
         other = 1 - axis
-        return abs(a[other] - b[other]) <= (a[other + 2] - a[other]) / 10
+        slack = (a[other + 2] - a[other]) / 10
+        return any(p[other] >= q[other] - slack and p[other + 2] <= q[other + 2] + slack for p, q in ((a, b), (b, a)))
 
     def _shows(self, cell: Box, least: float) -> bool:
         """Whether a share of a cell, but for its edges, is not page, and more than a tool bar's signs."""
