@@ -6,7 +6,7 @@ pictures agree on it, so that tiles in motion do not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -365,7 +365,13 @@ class GallerySplitter:
             self._now.mask = mask
             if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * self._now.wall.score:
                 return wall, search
-        return _search(lines, self._settings)
+        found = _search(lines, self._settings)
+        if found is not None and self._now.settled and self._now.wall is not None:
+            # What stood explains it as well: then only what a tile or the big region shows is new.
+            score = found[1].score_again(self._now.wall)
+            if score >= found[0].score:
+                return replace(self._now.wall, score=score), found[1]
+        return found
 
     def _compare(
         self, image: U8, tiles: tuple[Box, ...], found: tuple[Wall, Search] | None, time_s: float, *, sure: bool

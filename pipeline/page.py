@@ -166,12 +166,14 @@ class _Samples:
 
     def colours(self) -> list[F64]:
         """Coarsely different colours of lines, the commonest first."""
-        coarse = (self._medians >> 3).astype(np.int32)
-        _, index, counts = np.unique(
-            coarse[0] << 10 | coarse[1] << 5 | coarse[2], return_index=True, return_counts=True
-        )
-        order = np.argsort(-counts, kind="stable")[:COLOURS_MAX]
-        return [self._medians[:, index[i]].astype(np.float64) for i in order]
+        exact = self._medians.astype(np.int32)
+        colours, counts = np.unique(exact[0] << 16 | exact[1] << 8 | exact[2], return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        colours, counts = colours[order], counts[order]
+        # The commonest of each group of colours that are alike stands for it.
+        _, index, group = np.unique(colours >> 3 & 0x1F1F1F, return_index=True, return_inverse=True)
+        chosen = index[np.argsort(-np.bincount(group, counts), kind="stable")[:COLOURS_MAX]]
+        return [np.array([c >> 16, c >> 8 & 255, c & 255], dtype=np.float64) for c in colours[chosen].tolist()]
 
     def count(self, page: Page) -> int:
         """How many lines have the page's colour from end to end."""
@@ -183,7 +185,7 @@ class _Samples:
     def pages(self, colour: F64) -> list[Page]:
         """Pages around a colour: flat, and a plane where the page changes slowly and a plane fits better."""
         flat = np.zeros((3, 3))
-        near = np.abs(self._pixels - colour.astype(np.float32)).max(axis=1) <= AROUND
+        near = np.abs(self._pixels - colour.astype(np.float32)).max(axis=1) <= NEAR
         flat[:, 0] = np.median(self._pixels[near], axis=0) if near.any() else colour
         pages = [Page(flat)]
         plane = self._gradient(colour)

@@ -44,6 +44,8 @@ THIN_DEPTH: Final = 0.85
 """its distance is at most this part."""
 DEPTH: Final = 5
 """Cuts within cuts: a strip beside rows of rows needs four."""
+CLEAN, CLEAN_FROM = 0.99, 4
+"""The first two of them are along gutters with nothing on them, where there are such."""
 FILLED: Final = 0.01
 """A cell of which less than this is not page is empty."""
 CELLS_PER_TILE: Final = 7
@@ -75,6 +77,7 @@ REGULAR_STRIP: Final = 1.1
 """The same beside a big region."""
 UNEVEN_STRIP: Final = 0.85
 """Beside a big region tiles of several sizes stand in one row or column, or this is no strip."""
+MISSED_FROM: Final = 0.75
 MISSED: Final = 0.3
 """Clear tiles that an explanation leaves out count so much against it."""
 INSIDE_CELL: Final = 0.9
@@ -188,7 +191,7 @@ class Search:
         elif main and not in_line(tiles):
             form = UNEVEN_STRIP
         cover = float(min(1.0, total / (height * width)) ** COVER)
-        missed = int((shares(self._sound, boxes) < 0.5).sum())  # noqa: PLR2004
+        missed = int((shares(self._sound, boxes) < MISSED_FROM).sum())
         form *= 1 - MISSED * missed / (len(boxes) + missed)
         return clear / total * self._outside(boxes) * cover * form
 
@@ -233,26 +236,35 @@ class Search:
 
     def _cut(self, box: Box, depth: int) -> Node | None:
         """The box without its margins, cut along all gutters; None where it is all page."""
+        if depth >= CLEAN_FROM:
+            # What nothing lies in comes first: a narrow tile is little of a long line, which is no gutter for all that.
+            clean = self._cut_along(box, depth, CLEAN)
+            if clean is not None and clean.parts:
+                return clean
+        return self._cut_along(box, depth, self._settings.page_share)
+
+    def _cut_along(self, box: Box, depth: int, least: float) -> Node | None:
+        """The same along lines of which at least this share is page."""
         for axis in (1, 0, 1):
-            spans = self._spans(box, axis)
+            spans = self._spans(box, axis, least)
             if not spans:
                 return None
             box = part_of(box, axis, (spans[0][0], spans[-1][1]))
         if min(box[2] - box[0], box[3] - box[1]) < self._settings.tile_min_px:
             return Node(box)
         for axis in (1, 0):
-            spans = self._spans(box, axis)
+            spans = self._spans(box, axis, least)
             if len(spans) > 1 and depth:
                 parts = [self._cut(part_of(box, axis, span), depth - 1) for span in spans]
                 return Node(box, tuple(part for part in parts if part is not None))
         return Node(box)
 
-    def _spans(self, box: Box, axis: int) -> list[Span]:
+    def _spans(self, box: Box, axis: int, page_share: float) -> list[Span]:
         """Spans between the gutters of a box, along y (axis 1) or x (axis 0)."""
         start = box[1] if axis == 1 else box[0]
         shares = self.mask.share(box, axis)
         near = shares >= NEAR_LINE
-        wide = self.mask.share(box, axis, wide=True) >= self._settings.page_share
+        wide = self.mask.share(box, axis, wide=True) >= page_share
         least, n = self._settings.gutter_min_px, len(near)
         gutter = np.zeros(n, dtype=np.bool_)
         for a, b in runs(wide):
