@@ -118,7 +118,7 @@ class GalleryFollower:
             # People who share a tile are one until their faces are seen.
             self._spot_at_s = min(self._spot_at_s, time_s + SPOT_AGAIN_S)
         self._tiles, self._settled = layout.tiles, layout.settled
-        seats = self._identity.update(image, layout.tiles, time_s, settled=layout.settled)
+        seats = self._identity.update(image, layout.tiles, time_s, settled=layout.settled, stirred=layout.stirred)
         boxes = (seat.xyxy for seat in seats)
         images = tuple(image[y0:y1, x0:x1] for x0, y0, x1, y1 in boxes)
         return Seats(seats, tuple(seat.participant for seat in seats), images, layout.settled)

@@ -47,6 +47,8 @@ CUT_MIN: Final = 0.25
 """And it takes so many cut faces for each tile: in a large wall a detector sees one across four people."""
 GIVE_IN_S: Final = 1.5
 """Where no two pictures agree for so long, about the same is enough."""
+STIRRED_S: Final = 0.7
+"""For so long after a picture that did not fit tiles may still come, go or grow."""
 STILL: Final = 0.015
 """Edges of a layout that stands move by no more than this share of the tile, from picture to picture."""
 WALL_MIN: Final = 0.45
@@ -82,10 +84,12 @@ class Layout:
     """The rectangles of a picture's participants, row by row from the top left.
 
     settled: False where the picture no longer shows this layout and the new one is not certain: nobody may be read.
+    stirred: a picture up to `STIRRED_S` before did not fit: other people may sit in the same tiles.
     """
 
     tiles: tuple[Box, ...]
     settled: bool
+    stirred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +239,8 @@ class _State:
     mask, wall: the page on which the layout was found, and the explanation. candidate, n_agree, since_s: a layout that
     may follow, how often in a row it was found, since when. unsettled_s: when the layout was left. main: the big region
     beside a strip; n_faceless: how often in a row no face was seen in it; main_look, n_still: some of its pixels when it
-    was last looked at, how often in a row they had not changed; is_film: whether it is shared.
+    was last looked at, how often in a row they had not changed; is_film: whether it is shared. stirred_s: when a
+    picture did not fit last.
     """
 
     tiles: tuple[Box, ...] = ()
@@ -256,6 +261,7 @@ class _State:
     is_film: bool = False
     main_look: NDArray[np.int16] | None = None
     n_still: int = 0
+    stirred_s: float = -np.inf
 
 
 class GallerySplitter:
@@ -305,7 +311,8 @@ class GallerySplitter:
         # A picture that no longer shows the layout shows what was found in it, as far as it is known.
         tiles = self._now.tiles if self._now.settled else self._now.candidate
         shown = [box for box in tiles if not (self._now.is_film and self._now.main == box)]
-        return Layout(self._rooms.split(shown), self._now.settled)
+        stirred = time_s - self._now.stirred_s <= STIRRED_S
+        return Layout(self._rooms.split(shown), self._now.settled, stirred)
 
     def _see_nothing(self) -> None:
         self._now.n_blank += 1
@@ -317,6 +324,8 @@ class GallerySplitter:
         fits = self._now.probe is not None and self._now.probe.fits(image)
         if self._now.firm and fits and self._now.settled and time_s < self._now.search_at_s:
             return
+        if self._now.firm and not fits:
+            self._now.stirred_s = time_s
         is_calm = time_s >= self._now.calm_s and self._now.wall is not None
         self._now.search_at_s = time_s + (CALM_EVERY_S if is_calm else SEARCH_EVERY_S)
         found = self._find(Lines(image), known=fits)

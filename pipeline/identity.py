@@ -6,7 +6,7 @@ somebody not known.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -68,9 +68,11 @@ class IdentitySettings:
     place: what being where it was adds to the concordance of a match.
     jump: concordance with the picture before below which something else may be shown all of a sudden.
     swap: concordance of the picture of somebody else from which on people in an unchanged layout changed places.
-    jump_middle, jump_slight: the same for the correlation of the middles, where the concordance is below the other.
-    other, other_room: correlation of the middles with all that is known of somebody, and concordance, below which a
-        picture that jumped is of somebody else.
+    jump_middle, jump_slight: the same, as tiles come and go, for the correlation of the middles together with the
+        concordance.
+    other: concordance with all that is known of somebody, and correlation of the middles, below which a picture that
+        jumped is of somebody else.
+    other_room: the same for the concordance as tiles come and go.
     still: concordance within a second from which on a picture stands still enough to say so.
     gain: how much better than that of who sat there it must be.
     lately_s: how long after they were seen last people count as just here.
@@ -182,6 +184,7 @@ class _Place:
     since_s: when it came to be uncertain who sits here; None while it is certain.
     look: what the tile looked like then.
     has_camera: see `Seat`; looked at about once a second.
+    stirred: it came to be uncertain as the layout changed, or tiles came and went: then others may sit here.
     """
 
     person: _Person
@@ -189,6 +192,7 @@ class _Place:
     since_s: float | None
     look: Looks | None = None
     has_camera: bool = True
+    stirred: bool = False
 
 
 class TileIdentity:
@@ -218,11 +222,15 @@ class TileIdentity:
         self._places: list[_Place] = []
         self._interrupted = False
         self._lately: set[str] = set()
-        self._flipped = self._doubted = False
+        self._flipped = self._doubted = self._stirred = False
         self._turn = 0
 
-    def update(self, image: U8, tiles: Sequence[Box], time_s: float, *, settled: bool) -> tuple[Seat, ...]:
+    def update(
+        self, image: U8, tiles: Sequence[Box], time_s: float, *, settled: bool, stirred: bool = False
+    ) -> tuple[Seat, ...]:
         """Who sits in each tile of an (H, W, 3) uint8 picture, in the tiles' order, nobody twice.
+
+        `stirred` says that the picture did not fit the layout a moment ago, though it does again.
 
         `settled` False says that the picture does not show this layout, or not yet: then nobody is certain and
         nothing is learned from the picture.
@@ -231,6 +239,7 @@ class TileIdentity:
         height, width = image.shape[:2]
         boxes = [_on_wall(tiles[i], (width, height)) for i in free]
         if settled:
+            self._stirred = stirred
             self._look(image, looks=look_at(image, [tiles[i] for i in free]), boxes=boxes, time_s=time_s)
             who = [(place.person.name, place.since_s is None) for place in self._places]
         else:
@@ -287,10 +296,10 @@ class TileIdentity:
             return False
         newest, oldest = person.lately()
         still = min(likeness(newest, oldest)[0, 0], likeness(place.look, look)[0, 0])
-        known = [person.known_before()]
+        known = [person.known_before() if place.stirred else person.known_by()]
         return bool(
             still >= settings.still
-            and compare(look, known, same_camera)[0, 0] < settings.other_room
+            and compare(look, known, same_camera)[0, 0] < (settings.other_room if place.stirred else settings.other)
             and compare(look, known, same_middle)[0, 0] < settings.other
         )
 
@@ -338,7 +347,7 @@ class TileIdentity:
         lately = [person.lately() for person in people]
         alike, middles = compare(looks, lately, likeness), compare(looks, lately, same_middle)
         own = alike.diagonal()
-        slight = (own < settings.jump_slight) & (middles.diagonal() < settings.jump_middle)
+        slight = self._stirred & (own < settings.jump_slight) & (middles.diagonal() < settings.jump_middle)
         jumped = np.flatnonzero((own < settings.jump) | slight).tolist()
         if len(jumped) >= max(ALL_AT_ONCE, len(people) / 2):
             self._reflow(image, looks, boxes, time_s)
@@ -351,7 +360,7 @@ class TileIdentity:
         for i in jumped:
             place = self._places[i]
             if place.person is people[i] and place.since_s is None and not plain[i]:
-                place.since_s, place.look = time_s, looks.take([i])
+                place.since_s, place.look, place.stirred = time_s, looks.take([i]), self._stirred
         doubtful = [i for i, place in enumerate(self._places) if place.since_s is not None]
         if doubtful:
             self._mend(looks, doubtful, time_s)
@@ -384,7 +393,9 @@ class TileIdentity:
         people = [person for name, person in self._people.items() if name not in sure]
         if not people:
             return
-        alike = compare(looks.take(rows), [person.known_before() for person in people], same_person)
+        stirred = any(self._places[i].stirred for i in rows)
+        known = [person.known_before() if stirred else person.known_by() for person in people]
+        alike = compare(looks.take(rows), known, same_person if stirred else same_camera)
         held = np.array([[doubted.get(person.name) == i for person in people] for i in rows])
         wanted, clear = matched(
             alike, settings.gain * held, self._accept(looks.take(rows), people), self._sure(), settings.margin
@@ -423,7 +434,7 @@ class TileIdentity:
             # Who comes where nobody was before is new beyond doubt; a doubt that is not over is not dropped.
             certain = (sure and who.name not in since) or not people
             since_s = None if certain else since.get(who.name, time_s)
-            self._places.append(_Place(who, box, since_s, looks.take([i]), has_camera=not off[i]))
+            self._places.append(_Place(who, box, since_s, looks.take([i]), has_camera=not off[i], stirred=True))
 
     def _find(
         self, image: U8, looks: Looks, boxes: list[Box], people: list[_Person], n: int
@@ -496,7 +507,7 @@ class TileIdentity:
     def _seat(self, index: int, person: _Person, since_s: float | None) -> None:
         """Another person sits in that tile."""
         place = self._places[index]
-        self._places[index] = _Place(person, place.box, since_s, has_camera=place.has_camera)
+        self._places[index] = replace(place, person=person, since_s=since_s, look=None)
 
 
 def _moved(alike: F64, settings: IdentitySettings) -> list[int]:

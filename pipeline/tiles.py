@@ -44,8 +44,6 @@ THIN_DEPTH: Final = 0.85
 """its distance is at most this part."""
 DEPTH: Final = 5
 """Cuts within cuts: a strip beside rows of rows needs four."""
-CLEAN, CLEAN_FROM = 0.99, 4
-"""The first two of them are along gutters with nothing on them, where there are such."""
 FILLED: Final = 0.01
 """A cell of which less than this is not page is empty."""
 CELLS_PER_TILE: Final = 7
@@ -236,35 +234,26 @@ class Search:
 
     def _cut(self, box: Box, depth: int) -> Node | None:
         """The box without its margins, cut along all gutters; None where it is all page."""
-        if depth >= CLEAN_FROM:
-            # What nothing lies in comes first: a narrow tile is little of a long line, which is no gutter for all that.
-            clean = self._cut_along(box, depth, CLEAN)
-            if clean is not None and clean.parts:
-                return clean
-        return self._cut_along(box, depth, self._settings.page_share)
-
-    def _cut_along(self, box: Box, depth: int, least: float) -> Node | None:
-        """The same along lines of which at least this share is page."""
         for axis in (1, 0, 1):
-            spans = self._spans(box, axis, least)
+            spans = self._spans(box, axis)
             if not spans:
                 return None
             box = part_of(box, axis, (spans[0][0], spans[-1][1]))
         if min(box[2] - box[0], box[3] - box[1]) < self._settings.tile_min_px:
             return Node(box)
         for axis in (1, 0):
-            spans = self._spans(box, axis, least)
+            spans = self._spans(box, axis)
             if len(spans) > 1 and depth:
                 parts = [self._cut(part_of(box, axis, span), depth - 1) for span in spans]
                 return Node(box, tuple(part for part in parts if part is not None))
         return Node(box)
 
-    def _spans(self, box: Box, axis: int, page_share: float) -> list[Span]:
+    def _spans(self, box: Box, axis: int) -> list[Span]:
         """Spans between the gutters of a box, along y (axis 1) or x (axis 0)."""
         start = box[1] if axis == 1 else box[0]
         shares = self.mask.share(box, axis)
         near = shares >= NEAR_LINE
-        wide = self.mask.share(box, axis, wide=True) >= page_share
+        wide = self.mask.share(box, axis, wide=True) >= self._settings.page_share
         least, n = self._settings.gutter_min_px, len(near)
         gutter = np.zeros(n, dtype=np.bool_)
         for a, b in runs(wide):
@@ -480,7 +469,9 @@ class Search:
 
     def _is_about(self, box: Box, cell: Box) -> bool:
         """Whether a box has the middle of a cell, is higher and no wider: other pictures of the grid have bars on the page."""
-        middles = (abs(box[i] + box[i + 2] - cell[i] - cell[i + 2]) <= CENTRED * (cell[i + 2] - cell[i]) for i in (0, 1))
+        middles = (
+            abs(box[i] + box[i + 2] - cell[i] - cell[i + 2]) <= CENTRED * (cell[i + 2] - cell[i]) for i in (0, 1)
+        )
         higher = box[3] - box[1] > (1 + self._settings.size_tolerance) * (cell[3] - cell[1])
         return all(middles) and higher and box[2] - box[0] <= cell[2] - cell[0]
 
@@ -494,7 +485,9 @@ class Search:
         """Distance from one tile to the next in x (axis 0) or y (axis 1); None where no two are neighbours."""
         most = side + self._settings.gutter_max * max(self.mask.size)
         # Of somebody beside a dark wall a part was seen, as high as the tile or as wide.
-        parts = [box for box in self._sound if any(self._same(box, a, axis) and self._in_line(a, box, axis) for a in anchors)]
+        parts = [
+            box for box in self._sound if any(self._same(box, a, axis) and self._in_line(a, box, axis) for a in anchors)
+        ]
         anchors = [*anchors, *(box for box in parts if box not in anchors)]
         steps = [
             b[axis] - a[axis]
