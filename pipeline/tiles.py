@@ -40,6 +40,8 @@ FULL, LINE_APART, ELSEWHERE = 0.97, 3, 0.5
 """Or it is page on at least the first of it, and so many pixels to either side no more than the last is."""
 THIN_APART: Final = 4
 """Such a gutter is nearer to the page than what lies so many pixels beside it:"""
+THIN_AROUND, THIN_RARE = 48, 20
+"""and than all but so many in a hundred of so many lines around:"""
 THIN_DEPTH: Final = 0.85
 """its distance is at most this part."""
 DEPTH: Final = 5
@@ -278,8 +280,10 @@ class Search:
         far = self.mask.profile(box, axis)
         inner = float(far[start:stop].min())
         outer = [far[i] for i in (start - THIN_APART, stop - 1 + THIN_APART) if 0 <= i < len(far)]
-        # Nor is what lies between the letters of a name on a pale tile.
-        outer.append(np.median(far[~near]))
+        # Nor is what lies between the letters of a name on a pale tile, as near as the rest of it.
+        around = [*range(max(0, start - THIN_AROUND), start), *range(stop, min(len(far), stop + THIN_AROUND))]
+        shown = [far[i] for i in around if not near[i]]
+        outer += [np.percentile(shown, THIN_RARE)] if shown else []
         return all(inner <= THIN_DEPTH * side for side in outer)
 
     def _groups(self) -> list[list[Box]]:

@@ -1,6 +1,7 @@
 """Video walls."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -23,7 +24,7 @@ from pipeline.gallery import (
 from pipeline.page import Lines, PageMask, find_pages
 from pipeline.tiles import Search
 from pipeline.types import U8, Box, FaceBoxes
-from pipeline.walls import Wall
+from pipeline.walls import Wall, to_beat
 
 BOXES_2X2 = grid(2, 2)
 SIZE_2X2 = (204, 344)
@@ -591,7 +592,8 @@ def test_a_dark_half_of_a_tile_is_no_gutter() -> None:
     dark = wall((356, 624), boxes, seed=1)
     x0, y0, x1, y1 = boxes[0]
     dark[(y0 + y1) // 2 : y1, x0:x1] = 20
-    assert splitter.update(dark, 2.0) == Layout(tuple(boxes), settled=True)
+    layout = splitter.update(dark, 2.0)
+    assert (layout.tiles, layout.settled) == (tuple(boxes), True)
 
 
 def test_a_border_is_no_change() -> None:
@@ -612,7 +614,7 @@ def test_a_cut_in_a_film_of_one_person_changes_nothing() -> None:
     rng = np.random.default_rng(0)
     bright, dark = (rng.integers(low, low + 60, (180, 320, 3)).astype(np.uint8) for low in (150, 20))
     layouts = run(GallerySplitter(), bright, dark, bright)
-    assert layouts == [Layout(((0, 0, 320, 180),), settled=True)] * 3
+    assert [(layout.tiles, layout.settled) for layout in layouts] == [(((0, 0, 320, 180),), True)] * 3
 
 
 def faint(image: U8, box: Box) -> U8:
@@ -885,3 +887,98 @@ def test_recorded_meetings_have_four_tiles(dev_data: Path) -> None:
                     assert (len(layout.tiles), layout.settled) == (4, True)
                     for found, whole, part in zip(layout.tiles, truth, content, strict=True):
                         assert max(iou(found, whole), iou(found, part)) >= 0.8
+
+
+def ramped(image: U8, boxes: Sequence[Box], top: tuple[int, int, int], bottom: tuple[int, int, int]) -> U8:
+    """The picture on a page that changes its colour from the top to the bottom."""
+    page = np.ones(image.shape[:2], bool)
+    for x0, y0, x1, y1 in boxes:
+        page[y0:y1, x0:x1] = False
+    image[page] = np.broadcast_to(np.linspace(top, bottom, len(image))[:, None], image.shape)[page].round()
+    return image
+
+
+def test_a_shared_editor_nearly_of_the_pages_colour_does_not_draw_the_page_to_it() -> None:
+    """From (24, 44, 38) to (14, 26, 24), beside a larger (30, 30, 30): the gutters tell the gradient."""
+    tiles = [(750, 134 * i, 960, 118 + 134 * i) for i in range(4)]
+    editor = (0, 40, 734, 500)
+    image = ramped(wall((540, 960), tiles), [*tiles, editor], (24, 44, 38), (14, 26, 24))
+    slide(image, editor, ink=180, paper=30)
+    [page, *_] = find_pages(Lines(image))
+    assert page.plane[:, 2] == pytest.approx([-5, -9, -7], abs=1.5)
+    assert close(find_tiles(image), tiles)
+
+
+def test_lines_of_other_colours_around_do_not_change_a_flat_page() -> None:
+    """Many dark columns within ten levels of the page are not it."""
+    image = wall((360, 640), [(8, 8, 312, 352), (328, 8, 632, 352)], page=22)
+    image[:, 8:312] = 31
+    image[100:200, 100:200] = 200
+    assert 22.0 in [round(float(page.plane[0, 0])) for page in find_pages(Lines(image)) if page.is_flat]
+
+
+def test_the_lower_end_of_a_narrow_tile_is_a_part_of_it() -> None:
+    """It is the only thing on the last lines of a wide window, which are page but for it."""
+    tiles = [(750, 134 * i, 960, 118 + 134 * i) for i in range(4)]
+    tiles[3] = (822, 402, 888, 520)
+    image = slide(wall((540, 960), tiles), (0, 0, 734, 490))
+    [*_, last] = find_tiles(image)
+    assert iou(last, tiles[3]) >= 0.95
+
+
+def test_tiles_that_hold_the_equal_tiles_of_another_explanation_must_be_clearly_better() -> None:
+    """Of a wall with narrow gutters four tiles may hang together, and so large are four others everywhere."""
+    coarse = Wall(tuple(grid(2, 2, tile=(328, 188))), None, 1.0, regular=True)
+    fine = Wall(tuple(grid(4, 4)), None, 0.96, regular=True)
+    assert to_beat(coarse, fine) == pytest.approx(0.95)
+    assert to_beat(fine, coarse) == pytest.approx(1.01)
+    # Tiles of another place, or of several sizes, are compared as ever.
+    assert to_beat(coarse, replace(fine, regular=False)) == pytest.approx(1.01)
+    assert to_beat(fine, replace(coarse, tiles=coarse.tiles[:1])) == pytest.approx(0.97)
+
+
+def test_a_picture_higher_than_the_others_of_its_row_is_whole() -> None:
+    """Wide pictures have bars above and below that are as black as the page; one of 4:3 has them at its sides."""
+    boxes = [(1, 39, 419, 274), (483, 3, 797, 312), (861, 39, 1279, 274), (431, 365, 849, 600)]
+    assert close(find_tiles(wall((640, 1280), boxes, page=0)), boxes)
+
+
+def test_one_line_of_page_from_end_to_end_is_a_gutter() -> None:
+    """Compression left one of two lines; beside the other are the border around who speaks, and dark walls."""
+    boxes = [(4, 40, 300, 208), (302, 40, 598, 208)]
+    image = wall((248, 602), boxes, page=25)
+    image[40:208, 300] = 53
+    assert close(find_tiles(image), boxes)
+
+
+def test_between_the_letters_of_a_name_is_no_gutter() -> None:
+    """A tile without a picture hardly differs from a light page; large letters on it do."""
+    boxes = grid(3, 2, tile=(417, 234), gutter=8)[:4]
+    image = wall((490, 1290), boxes, page=244)
+    for x0, y0, x1, y1 in (boxes[0], *boxes[2:]):
+        image[y0:y1, x0:x1] = 225
+        for x in range(x0 + 120, x1 - 130, 28):
+            image[y0 + 85 : y1 - 85, x : x + 20] = 60
+    assert close(find_tiles(image), boxes)
+
+
+def test_a_part_of_a_tile_tells_how_far_tiles_are_apart() -> None:
+    """Names stand below the tiles of a strip: of three one is clear, one has a dark side, one shows initials."""
+    tiles = [(973, 60 + 204 * i, 1276, 230 + 204 * i) for i in range(3)]
+    image = slide(wall((720, 1280), tiles, page=17), (4, 61, 961, 659))
+    image[264:434, 973:1276] = 23
+    image[310:390, 1080:1166] = (80, 50, 170)
+    image[468:638, 973:1044] = 23
+    assert close(find_tiles(image), tiles)
+
+
+def test_a_layout_that_explains_a_changed_picture_as_well_stays() -> None:
+    """What is shared shows something else: the strip beside it is told no worse by its old tiles."""
+    size, tiles, main = strip()
+    image = wall(size, tiles)
+    splitter = GallerySplitter()
+    run(splitter, slide(image.copy(), main), slide(image.copy(), main))
+    after = run(splitter, *[slide(image.copy(), main, ink=250, paper=60)] * 2, start=0.4)
+    assert [(layout.settled, layout.tiles) for layout in after] == [(True, tuple(tiles))] * 2
+    assert all(layout.stirred for layout in after)
+    assert not run(splitter, slide(image.copy(), main, ink=250, paper=60), start=1.6)[0].stirred
