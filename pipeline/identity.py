@@ -292,15 +292,18 @@ class TileIdentity:
         was. Who had no camera on may look like anything.
         """
         person, settings = place.person, self._settings
-        if place.look is None or self._is_new(person) or without_camera(person.recent[-1][1])[0]:
+        if place.look is None or self._is_new(person):
             return False
+        known = person.known_before() if place.stirred else person.known_by()
         newest, oldest = person.lately()
-        still = min(likeness(newest, oldest)[0, 0], likeness(place.look, look)[0, 0])
-        known = [person.known_before() if place.stirred else person.known_by()]
+        still = likeness(place.look, look)[0, 0]
+        if not place.stirred:
+            still = min(still, likeness(newest, oldest)[0, 0])
         return bool(
-            still >= settings.still
-            and compare(look, known, same_camera)[0, 0] < (settings.other_room if place.stirred else settings.other)
-            and compare(look, known, same_middle)[0, 0] < settings.other
+            not without_camera(known[0])[0]
+            and still >= settings.still
+            and compare(look, [known], same_camera)[0, 0] < (settings.other_room if place.stirred else settings.other)
+            and compare(look, [known], same_middle)[0, 0] < settings.other
         )
 
     def _is_new(self, person: _Person) -> bool:

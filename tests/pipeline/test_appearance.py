@@ -15,6 +15,7 @@ from pipeline.appearance import (
     matched,
     same_camera,
     same_middle,
+    same_person,
     without_camera,
 )
 from pipeline.types import U8, Box
@@ -156,3 +157,16 @@ def test_a_bonus_decides_between_equals() -> None:
     """Where all look the same, the place does."""
     wanted, _ = matched(np.full((2, 2), 0.9), np.array([[0.0, 0.1], [0.1, 0.0]]), np.full((2, 2), 0.5), 0.7, 0.08)
     assert wanted.tolist() == [1, 0]
+
+
+def test_bars_and_a_room_out_of_focus_make_nobody_the_same_person() -> None:
+    """Two upright pictures between black bars are alike all over but in the middle; in another shape nothing is said."""
+    one, other = (np.zeros((180, 320, 3), np.uint8) for _ in range(2))
+    one[:, 92:228], other[:, 92:228] = camera(5)[:, 92:228] // 4 + 120, camera(9)[:, 92:228] // 4 + 120
+    looks = join([look_at(picture, whole(picture)) for picture in (one, other)])
+    assert same_camera(looks, looks)[0, 1] > 0.9
+    alike = same_person(looks, looks)
+    assert alike[0, 1] < 0.7
+    assert alike.diagonal() == pytest.approx(same_camera(looks, looks).diagonal())
+    narrow = look_at(other, [(20, 0, 300, 180)])
+    assert same_person(looks, narrow) == pytest.approx(same_camera(looks, narrow))

@@ -376,3 +376,33 @@ def test_a_place_at_the_edge_lies_in_a_tiny_picture() -> None:
     edge = (round(0.99 * WALL), round(0.99 * WALL), WALL, WALL)
     assert _on_picture(edge, (12, 12)) == (11, 11, 12, 12)
     assert _on_picture((0, 0, WALL, WALL), (1, 1)) == (0, 0, 1, 1)
+
+
+def barred(who: int, moment: int = 0) -> U8:
+    """An upright picture between black bars."""
+    picture = camera(who, moment) // 4 + 120
+    picture[:, :92] = picture[:, 228:] = 0
+    return picture
+
+
+def test_people_between_bars_who_change_places_are_noticed() -> None:
+    """Bars make their pictures alike all over; what is in the middle jumps, each to where the other was."""
+    call = Call()
+    call.show([barred(5), barred(9), 2, 3], FOUR, looks=5)
+    assert call.show([barred(9), barred(5), 2, 3], FOUR) == [P[1], P[0], P[2], P[3]]
+
+
+def test_somebody_who_comes_slowly_where_another_was_is_new() -> None:
+    """Their tile grows from its middle: no picture jumps by much, but the layout did not fit for a moment."""
+    call = Call()
+    call.show([barred(5), 1, 2, 3], FOUR, looks=7)
+    small = np.full((180, 320, 3), 15, np.uint8)
+    small[45:135, 80:240] = camera(9)[::2, ::2]
+    for picture in (small, camera(9), camera(9, 1)):
+        tiles = wall_of([picture, *(camera(i, call.n) for i in (1, 2, 3))], FOUR)
+        call.identity.update(tiles, FOUR, call.n / 5, settled=True, stirred=True)
+        call.n += 1
+    first, *others = call.show([9, 1, 2, 3], FOUR, looks=6)
+    assert first not in P[:4]
+    assert others == P[1:4]
+    assert all(call.certain)
