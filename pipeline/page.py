@@ -64,9 +64,10 @@ END: Final = 5
 """So many of a line's samples at either end tell its gradient: what stands in the middle of some does not."""
 FIT_MIN: Final = 40
 """A page is fitted to no fewer pixels,"""
-FIT_TURNS: Final = 6
-"""in so many turns, or until it changes by less than a level:"""
-PLANE_STEADY: Final = 0.5
+FIT_MOST: Final = 3000
+"""of which about so many are looked at where there are more,"""
+FIT_TURNS: Final = 4
+"""in so many turns: what is as near as the page varies joins from turn to turn."""
 LEVEL: Final = np.diag([0.0, 0.1, 0.1])
 """Where the pixels tell nothing of a slope, as along x in one column, there is none."""
 EXACT: Final = 3
@@ -163,6 +164,9 @@ class _Samples:
         y = np.concatenate([np.repeat(ys + top, LINE_SAMPLES), np.repeat(down, len(xs))])
         places = [np.ones(len(x)), x * 2 / max(1, width - 1) - 1, y * 2 / max(1, height - 1) - 1]
         self._design = np.stack(places, axis=1).astype(np.float32)
+        # An odd step reads all places along the lines.
+        self._few = slice(None, None, len(x) // FIT_MOST | 1)
+        self._tried: list[F64] = []
 
     def colours(self) -> list[F64]:
         """Coarsely different colours of lines, the commonest first."""
@@ -189,16 +193,17 @@ class _Samples:
         flat[:, 0] = np.median(self._pixels[near], axis=0) if near.any() else colour
         pages = [Page(flat)]
         plane = self._gradient(colour)
+        if any((plane == other).all() for other in self._tried):
+            return pages
+        self._tried.append(plane)
         for _ in range(FIT_TURNS):
-            near = self._off(plane) <= NEAR
-            if near.sum() < FIT_MIN:
+            near = _from(plane, self._pixels[self._few], self._design[self._few]) <= NEAR
+            if near.sum() * self._few.step < FIT_MIN:
                 return pages
-            own, pixels = self._design[near], self._pixels[near]
-            before, plane = plane, np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels).T
+            own, pixels = self._design[self._few][near], self._pixels[self._few][near]
+            plane = np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels).T
             if np.abs(plane[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
                 return pages
-            if np.abs(plane - before).max() < PLANE_STEADY:
-                break
         if (
             np.abs(plane[:, 1:]).max() >= 1
             and (self._off(plane) <= EXACT).sum() > 1.1 * (self._off(flat) <= EXACT).sum()
@@ -219,8 +224,13 @@ class _Samples:
         return plane
 
     def _off(self, plane: F64) -> F32:
-        off: F32 = np.abs(self._pixels - self._design @ plane.T.astype(np.float32)).max(axis=1)
-        return off
+        return _from(plane, self._pixels, self._design)
+
+
+def _from(plane: F64, pixels: F32, design: F32) -> F32:
+    """(n,) how far (n, 3) pixels are from a plane at their places, the largest channel."""
+    off: F32 = np.abs(pixels - design @ plane.T.astype(np.float32)).max(axis=1)
+    return off
 
 
 def _even(lines: U8) -> tuple[NDArray[np.intp], U8]:
