@@ -77,9 +77,10 @@ REGULAR_STRIP: Final = 1.1
 """The same beside a big region."""
 UNEVEN_STRIP: Final = 0.85
 """Beside a big region tiles of several sizes stand in one row or column, or this is no strip."""
-MISSED_FROM: Final = 0.75
 MISSED: Final = 0.3
-"""Clear tiles that an explanation leaves out count so much against it."""
+"""Clear tiles that an explanation leaves out count so much against it,"""
+MISSED_FROM: Final = 0.75
+"""as those do of which it has less than this share."""
 INSIDE_CELL: Final = 0.9
 """What lies in a cell by this share is part of its tile."""
 BORDER_PX: Final = 4
