@@ -166,7 +166,7 @@ class _Samples:
         self._design = np.stack(places, axis=1).astype(np.float32)
         # An odd step reads all places along the lines.
         self._few = slice(None, None, len(x) // FIT_MOST | 1)
-        self._tried: list[F64] = []
+        self._tried: dict[int, list[F64]] = {NEAR: [], AROUND: []}
 
     def colours(self) -> list[F64]:
         """Coarsely different colours of lines, the commonest first."""
@@ -192,24 +192,32 @@ class _Samples:
         near = np.abs(self._pixels - colour.astype(np.float32)).max(axis=1) <= NEAR
         flat[:, 0] = np.median(self._pixels[near], axis=0) if near.any() else colour
         pages = [Page(flat)]
-        plane = self._gradient(colour)
-        if any((plane == other).all() for other in self._tried):
-            return pages
-        self._tried.append(plane)
-        for _ in range(FIT_TURNS):
-            near = _from(plane, self._pixels[self._few], self._design[self._few]) <= NEAR
-            if near.sum() * self._few.step < FIT_MIN:
-                return pages
-            own, pixels = self._design[self._few][near], self._pixels[self._few][near]
-            plane = np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels).T
-            if np.abs(plane[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
-                return pages
-        if (
-            np.abs(plane[:, 1:]).max() >= 1
-            and (self._off(plane) <= EXACT).sum() > 1.1 * (self._off(flat) <= EXACT).sum()
-        ):
-            pages.append(Page(plane))
+        # Lines tell how the page changes along them; where there is none that way, rows above each other do.
+        for start, within in ((self._gradient(colour), NEAR), (flat, AROUND)):
+            if not any((start == other).all() for other in self._tried[within]):
+                self._tried[within].append(start)
+                plane = self._fit(start, within)
+                if plane is not None and self._n_exact(plane) > 1.1 * self._n_exact(flat):
+                    pages.append(Page(plane))
         return pages
+
+    def _fit(self, plane: F64, within: int) -> F64 | None:
+        """The plane of what is near to a first plane, and then to what comes out; None where that is flat or steep."""
+        pixels, design = self._pixels[self._few], self._design[self._few]
+        for _ in range(FIT_TURNS):
+            near = _from(plane, pixels, design) <= within
+            if near.sum() * self._few.step < FIT_MIN:
+                return None
+            own = design[near]
+            plane = np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels[near]).T
+            if np.abs(plane[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
+                return None
+            within = NEAR
+        return plane if np.abs(plane[:, 1:]).max() >= 1 else None
+
+    def _n_exact(self, plane: F64) -> int:
+        """How many pixels have exactly the colour of a plane."""
+        return int((self._off(plane) <= EXACT).sum())
 
     def _gradient(self, colour: F64) -> F64:
         """(3, 3) plane of the commonest of the gradients of lines about this colour."""
