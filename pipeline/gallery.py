@@ -378,7 +378,7 @@ class GallerySplitter:
         if found is not None and self._now.settled and self._now.wall is not None:
             # What stood explains it as well: then only what a tile or the big region shows is new.
             score = found[1].score_again(self._now.wall)
-            if score >= found[0].score:
+            if score >= found[0].score and not any(map(found[1].is_divided, self._now.wall.tiles)):
                 return replace(self._now.wall, score=score), found[1]
         return found
 

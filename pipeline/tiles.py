@@ -232,6 +232,10 @@ class Search:
         page = self._page_area(box) - sum(map(self._page_area, tiles))
         return page / max(1, area(box) - sum(map(area, tiles)))
 
+    def is_divided(self, tile: Box) -> bool:
+        """Whether a tile of an earlier picture holds several clear tiles of this one."""
+        return sum(covered(box, [tile]) >= WITHIN for box in self._sound) > 1
+
     def _page_area(self, box: Box) -> float:
         return float(self.mask.share(box, 1).sum()) * (box[2] - box[0])
 

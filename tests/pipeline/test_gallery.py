@@ -982,3 +982,11 @@ def test_a_layout_that_explains_a_changed_picture_as_well_stays() -> None:
     assert [(layout.settled, layout.tiles) for layout in after] == [(True, tuple(tiles))] * 2
     assert all(layout.stirred for layout in after)
     assert not run(splitter, slide(image.copy(), main, ink=250, paper=60), start=1.6)[0].stirred
+
+
+def test_tiles_that_are_divided_are_no_longer_the_layout() -> None:
+    """High tiles become two each: they are as clear as before but for the new gutters in them."""
+    high: list[Box] = [(8, 8, 168, 212), (176, 8, 336, 212)]
+    after = grid(2, 2, tile=(160, 98))
+    layouts = run(GallerySplitter(), *[wall((220, 344), high)] * 3, *[wall((220, 344), after, seed=1)] * 3)
+    assert [(layout.tiles, layout.settled) for layout in layouts[2::3]] == [(tuple(high), True), (tuple(after), True)]
