@@ -146,14 +146,14 @@ class LivePage:
         self._assets = Assets()
         self._limit = clients
         self._beat_s = beat_s
-        self._clients: set[Client] = set()
+        self._clients: dict[Client, web.Request] = {}
         self._shown: dict[str, Shown] = {}
         self._is_closed = False
 
     @property
     def n_clients(self) -> int:
         """How many pages are open."""
-        return len(self._clients)
+        return sum(request.transport is not None for request in self._clients.values())
 
     @property
     def free(self) -> frozenset[str]:
@@ -261,10 +261,14 @@ class LivePage:
         refused = self._refuses(request)
         if refused is not None:
             return refused
+        for left, of in self._clients.items():
+            if of.transport is None:
+                # It would be noticed by the next writing, which may be some seconds off.
+                left.close()
         client = Client()
         # The first message says everything so far; nothing can come between it and the first news.
         client.put(message("snapshot", self._everything()))
-        self._clients.add(client)
+        self._clients[client] = request
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers | self._assets.headers)
         try:
@@ -284,7 +288,7 @@ class LivePage:
             if request.transport is not None:
                 request.transport.abort()
         finally:
-            self._clients.discard(client)
+            del self._clients[client]
         return response
 
     def _refuses(self, request: web.Request) -> web.Response | None:
@@ -295,7 +299,7 @@ class LivePage:
             return _error(403, "the stream is for attuned's own page")
         if self._is_closed:
             return _error(503, "attuned is stopping")
-        if len(self._clients) >= self._limit:
+        if self.n_clients >= self._limit:
             return _error(503, f"{self._limit} pages are open; close one")
         return None
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp import ClientResponse, ClientSession
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import unused_port
 from builders import fused, p
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from videos import run
 
-from daemon.http import make_app
+from daemon.http import make_app, serve
 from daemon.page import live
 from daemon.page.files import FOLDER, PLOTLY_PATH
 from daemon.page.live import QUEUE_MAX, RIBBON_S, SESSIONS_MAX, STREAM, Client, LivePage, outlines
@@ -55,7 +55,9 @@ def act(scene: Scene, *, token: str | None = None, clients: int = 3, beat_s: flo
     async def main() -> None:
         page = LivePage(clients=clients, beat_s=beat_s)
         app = make_app(CollectorRegistry(), list, routes=page.routes(), free=page.free, token=token)
-        async with TestServer(app) as server, ClientSession(server.make_url("/")) as client:
+        port = unused_port()
+        # Our own server: the one for tests ends a handler whose caller left, which ours does not.
+        async with serve(app, "127.0.0.1", port), ClientSession(f"http://127.0.0.1:{port}/") as client:
             try:
                 await scene(client, page)
             finally:
@@ -223,6 +225,23 @@ def test_there_is_a_limit_of_pages_and_one_that_closes_makes_room() -> None:
         streams[1].close()
 
     act(scene, clients=2)
+
+
+def test_a_page_that_is_loaded_again_and_again_finds_its_place() -> None:
+    """A page that left counts no longer, and nothing of it stays, even if nothing is written for a long time."""
+
+    async def scene(client: ClientSession, page: LivePage) -> None:
+        handlers = len(asyncio.all_tasks())
+        for _ in range(10):
+            stream = await client.get(STREAM)
+            assert stream.status == 200
+            await hear(stream, "snapshot")
+            stream.close()
+            await until(lambda: page.n_clients == 0)
+        # The server's own task of the last connection and the one of the connection before, at most.
+        await until(lambda: len(asyncio.all_tasks()) <= handlers + 2)
+
+    act(scene, clients=1, beat_s=60)
 
 
 def test_when_attuned_stops_all_pages_are_let_go() -> None:

@@ -161,6 +161,26 @@ def test_everybody_is_on_the_screen_within_a_second() -> None:
     browse(scene)
 
 
+def test_a_page_that_is_loaded_again_and_again_shows_readings_each_time() -> None:
+    """A browser has six connections for a server and keeps pages that were left: none may keep its connection."""
+
+    async def scene(tab: Tab, room: Room) -> None:
+        async with room.open():
+            await asyncio.sleep(1.5)
+            for _ in range(9):
+                await tab.look_at(room.url)
+                await tab.until(f"{FIRST_READINGS} !== undefined")
+            assert await tab.ask("mistakes") == []
+            # Back to what was kept: the page before the empty one.
+            await tab.ask("history.go(-2)")
+            await tab.until(f"document.querySelector('.person') !== null && {LINK} === 'here'")
+            before = await tab.ask(FACE)
+            await tab.until(f"{FACE} !== {before!r}")
+            assert room.page.n_clients == 1
+
+    browse(scene)
+
+
 def test_who_wants_little_motion_gets_little() -> None:
     """Wireframes move once a second instead of ten times, and nothing glides."""
     changes = """new Promise(done => {

@@ -12,6 +12,10 @@ export class Stream {
     this.token = null;
     this.beatMs = 5000;
     this.failures = 0;
+    this.cut = new AbortController();
+    // A browser keeps the last pages that were left, each with its connection, and has six for a server: the seventh
+    // visit would wait. Who comes back to a kept page finds it connecting again.
+    addEventListener("pagehide", () => this.cut.abort());
   }
 
   headers() {
@@ -20,16 +24,16 @@ export class Stream {
 
   async run() {
     for (;;) {
-      const cut = new AbortController();
+      this.cut = new AbortController();
       try {
-        const answer = await fetch(this.url, { headers: this.headers(), signal: cut.signal, cache: "no-store", credentials: "omit" });
+        const answer = await fetch(this.url, { headers: this.headers(), signal: this.cut.signal, cache: "no-store", credentials: "omit" });
         if (answer.status === 401) {
           const wasWrong = this.token !== null;
           this.token = null;
           this.token = await this.link("token", wasWrong);
           continue;
         }
-        if (answer.ok) await this.read(answer.body, cut);
+        if (answer.ok) await this.read(answer.body);
         else this.link("away", (await answer.json().catch(() => null))?.error ?? `attuned answers ${answer.status}; trying again`);
         if (answer.ok) this.link("away", "attuned went away; trying again");
       } catch (error) {
@@ -40,7 +44,7 @@ export class Stream {
         }
         this.link("away", "attuned does not answer; trying again");
       } finally {
-        cut.abort();
+        this.cut.abort();
       }
       const wait = WAITS_MS[Math.min(this.failures, WAITS_MS.length - 1)];
       this.failures += 1;
@@ -48,11 +52,11 @@ export class Stream {
     }
   }
 
-  async read(body, cut) {
+  async read(body) {
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
-      const silence = setTimeout(() => cut.abort(), SILENCE_BEATS * this.beatMs);
+      const silence = setTimeout(() => this.cut.abort(), SILENCE_BEATS * this.beatMs);
       const { value, done } = await reader.read().finally(() => clearTimeout(silence));
       if (done) return;
       const messages = (rest + value).split("\n\n");
