@@ -153,11 +153,9 @@ class MqttSink:
         waiting = [m for m in self._live if name in m.payload or participant in m.topic]
         self._live = deque(message for message in self._live if message not in waiting)
         self._metrics.mqtt_published("dropped", sum(not message.retain for message in waiting))
-        topics = self._retained.erase(participant)
-        for topic in topics:
-            # Nothing of the payload is remembered; the topic must be, until it is gone.
-            await self._outbox.remember(topic, GONE)
-            if self.connected.is_set():
+        topics = await self._retained.erase(participant)
+        if self.connected.is_set():
+            for topic in topics:
                 self._put(_Live(topic, GONE, retain=True, put_s=time.monotonic()))
         with suppress(TimeoutError):
             async with asyncio.timeout(ERASE_S if self.connected.is_set() else 0):
@@ -328,6 +326,7 @@ class MqttSink:
             for topic, payload in open_ones:
                 await self._retained.send(link, topic, payload)
                 sent[topic] = payload
+            await self._retained.take_up()
         replay = await self._outbox.newest()
         self.connected.set()
         await link.publish(self._topics.availability, b"online", retain=True, content=PLAIN)

@@ -12,6 +12,7 @@ from amqtt.broker import Broker
 from builders import fused, p
 from prometheus_client import CollectorRegistry
 from remembering import remembered
+from replay import until
 from videos import run
 
 from daemon.broker import PROTOCOL, embedded_broker, free_port
@@ -20,6 +21,7 @@ from daemon.sinks import mqtt
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.mqtt import MqttSink, _Live
 from daemon.sinks.outbox import Outbox
+from daemon.sinks.retained import Retained
 from pipeline.group import synthesise
 from pipeline.types import CallSecond, Event, Heads
 from pipeline.wire import Stamp, Topics, Versions
@@ -204,6 +206,42 @@ def test_a_session_that_is_forgotten_leaves_nothing_on_the_broker(tmp_path: Path
     before, after, last = run(main())
     assert set(before) - set(after) == {"attuned/lab/session/s/status"}
     assert last == b""
+
+
+def test_however_many_topics_must_go_few_are_in_memory_and_all_go(tmp_path: Path) -> None:
+    """Those beyond the bound wait on disk, those of somebody who is erased as well; the broker is told of every one."""
+    ann = "p-00000001"
+    sessions = [SessionInfo(Stamp(f"s{i}", "b" * 16), "seed", "research", INFO.versions, 2) for i in range(12)]
+    reading = fused(ann, 0, p(happiness=1.0))
+
+    async def main() -> tuple[int, int, set[str], set[str]]:
+        port = free_port("127.0.0.1", 26300)
+        async with Outbox(tmp_path / "o.sqlite", max_messages=99) as outbox:
+            sink = make(port, outbox, CollectorRegistry())
+            sink._retained = Retained(outbox, Topics("lab"), limit=4)
+            running = asyncio.create_task(sink.run())
+            await until(lambda: sink._retained._ours != ())
+            for info in sessions:
+                await sink.status(info, "live", 0.0, None)
+            await sink.second(INFO, CallSecond(0, (reading,), synthesise(0, (reading,)), (), ()))
+            sink.forget("s")
+            for info in sessions:
+                sink.forget(info.id)
+            in_memory = len(sink._retained.state())
+            # By now the person's topic is known to the outbox alone.
+            missing = await sink.erase(ann)
+            before = set(await outbox.remembered())
+            async with embedded_broker("127.0.0.1", port):
+                await sink.connected.wait()
+                after = set(await outbox.remembered())
+                sink.close()
+                await running
+            return in_memory, missing, before, after
+
+    in_memory, missing, before, after = run(main())
+    assert (in_memory, missing) == (4, 1)
+    assert len(before - after) == 13
+    assert after == {"attuned/lab/availability", "attuned/lab/info"}
 
 
 def test_topics_of_who_left_stay_for_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
