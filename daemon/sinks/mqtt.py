@@ -7,12 +7,11 @@ an earlier process left on the broker is set right first.
 
 import asyncio
 import json
-import re
 import secrets
 import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from daemon.errors import PublishError
 from daemon.session import SessionInfo
 from daemon.sinks.broker_link import GOODBYE_S, PLAIN, Dialler, Link, said
 from daemon.sinks.home_assistant import HomeAssistant
+from daemon.sinks.incoming import ConsentHandler, Incoming, LabelHandler
 from daemon.sinks.metrics import Metrics
 from daemon.sinks.outbox import Discarded, Outbox, Waiting
 from daemon.sinks.retained import GONE, Retained
@@ -35,7 +35,6 @@ from pipeline.types import CallSecond, Event, Heads
 
 log = structlog.get_logger()
 
-PSEUDONYM = re.compile(r"p-[0-9a-f]{8}")
 LIVE_MAX = 2000
 """Messages that wait for a broker that is there at most; the oldest reading goes first."""
 BATCH = 8
@@ -46,11 +45,6 @@ ERASE_S = 2.0
 """How long whoever erases somebody waits for the broker to forget them."""
 LEFT_MAX = 128
 """People who have left and whose topics stay, with their numbers, for when they come back; the earliest give way."""
-
-ConsentHandler = Callable[[str, str, bool], Awaitable[None]]
-LabelHandler = Callable[[str, str, str], Awaitable[None]]
-LABEL_MAX = 1024
-"""Bytes of a correction."""
 
 
 class _Live(NamedTuple):
@@ -105,12 +99,11 @@ class MqttSink:
         self._topics = topics
         self._outbox = outbox
         self._metrics = metrics
-        self._on_consent = on_consent
-        self._on_label = on_label
         self._heads: dict[str, Heads] = {}
         self._expiry_s = expiry_s
         self._keep = keep_readings
         self._home = home_assistant
+        self._incoming = Incoming(topics, on_consent, on_label, home_assistant, self._introduce)
         self._boot = secrets.token_hex(8)
         self._dialler = Dialler(
             host=host,
@@ -281,7 +274,7 @@ class MqttSink:
         ours = {self._topics.info: GONE, self._topics.availability: GONE}
         if self._home is not None:
             ours[self._home.topic] = self._home.payload()
-            self._show(self._home.topic, self._home.payload())
+        self._introduce()
         await self._retained.recall(ours)
 
     async def _lost(self) -> None:
@@ -300,7 +293,7 @@ class MqttSink:
         async with self._dialler.open() as link:
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    receiving = tasks.create_task(self._receive(link), name="mqtt receive")
+                    receiving = tasks.create_task(self._incoming.receive(link), name="mqtt receive")
                     try:
                         await self._send(link)
                     except aiomqtt.MqttError:
@@ -402,37 +395,6 @@ class MqttSink:
             if answer is not None:
                 raise answer
 
-    async def _receive(self, link: Link) -> None:
-        """Consent and corrections from whoever may publish them, and Home Assistant's birth."""
-        await link.client.subscribe(self._topics.consent_filter(), qos=1)
-        if self._on_label is not None:
-            await link.client.subscribe(self._topics.label_filter(), qos=1)
-        if self._home is not None:
-            await link.client.subscribe(self._home.birth, qos=1)
-        async for message in link.client.messages:
-            topic = str(message.topic)
-            if self._home is not None and topic == self._home.birth:
-                if message.payload == b"online" and not message.retain:
-                    self._show(self._home.topic, self._home.payload())
-                continue
-            if self._on_label is not None and topic.endswith("/label/set"):
-                named = self._topics.parse_label(topic)
-                # A retained one would be said again at every connection, of another second.
-                fits = len(message.payload) <= LABEL_MAX and not message.retain
-                if named is None or not PSEUDONYM.fullmatch(named[1]) or not fits:
-                    log.warning("label message refused", expected="label/set of a participant, not retained")
-                    continue
-                await self._on_label(*named, message.payload.decode(errors="replace"))
-                continue
-            if not topic.endswith("/consent/set"):
-                continue  # some brokers send more than was asked for
-            known = self._topics.parse_consent(topic)
-            answer = message.payload.decode(errors="replace")
-            if known is None or not PSEUDONYM.fullmatch(known[1]) or answer not in {"granted", "denied"}:
-                log.warning("consent message refused", expected="granted | denied")
-                continue
-            await self._on_consent(*known, answer == "granted")
-
     # Details
 
     def _next(self, topic: str) -> int:
@@ -446,6 +408,11 @@ class MqttSink:
         self._metrics.mqtt_published("discarded", n)
         self._metrics.outbox(self._outbox.n_waiting)
         self._untold = self._untold or n > 0
+
+    def _introduce(self) -> None:
+        """Tells Home Assistant what there is, where it is to know."""
+        if self._home is not None:
+            self._show(self._home.topic, self._home.payload())
 
     async def _retain(self, topic: str, payload: bytes) -> None:
         """State that every later connection sends again, and that a later process knows of."""
