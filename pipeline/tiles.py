@@ -506,9 +506,9 @@ class Search:
         ]
         if steps:
             return float(np.median(steps))
-        # Between two of a row there may be some that were not seen: as many as fit.
-        ways = [b[axis] - a[axis] for a in anchors for b in anchors if self._in_line(a, b, axis) and b[axis] > a[axis]]
-        for way in sorted(ways)[:1]:
+        # Between two of a row there may be some that were not seen: as many as fit. What overlaps is no row.
+        ways = [b[axis] - a[axis] for a in anchors for b in anchors if self._in_line(a, b, axis)]
+        for way in sorted(way for way in ways if way >= side)[:1]:
             step = way / max(1, way // (side + self._settings.gutter_min_px))
             if step <= most:
                 return float(step)

@@ -108,16 +108,21 @@ def read_frames(recording: Recording, *, rate_hz: float, hold_s: float, tally: T
     source_id = recording.fingerprint[:8]
     slot, shown_s = 0, 0.0
     shown: _Shown | None = None
-    for picture, time_s, aspect in _pictures(recording, tally):
-        while shown is not None and slot / rate_hz < time_s:
-            if slot / rate_hz - shown_s <= hold_s:
-                yield Frame(source_id, slot / rate_hz, shown.rgb())
-            slot += 1
-        shown, shown_s = _Shown(picture, aspect), time_s
-    while shown is not None and slot / rate_hz < tally.end_s:
-        if slot / rate_hz - shown_s <= hold_s:
+
+    def until(end_s: float) -> Iterator[Frame]:
+        """Frames before this time; a file may say that years pass, which are not counted through."""
+        nonlocal slot
+        while shown is not None and slot / rate_hz < end_s and slot / rate_hz - shown_s <= hold_s:
             yield Frame(source_id, slot / rate_hz, shown.rgb())
-        slot += 1
+            slot += 1
+        slot = max(slot, int(end_s * rate_hz) - 1)
+        while slot / rate_hz < end_s:
+            slot += 1
+
+    for picture, time_s, aspect in _pictures(recording, tally):
+        yield from until(time_s)
+        shown, shown_s = _Shown(picture, aspect), time_s
+    yield from until(tally.end_s)
 
 
 class _Shown:
@@ -151,7 +156,7 @@ def upright_rgb(picture: VideoFrame, aspect: float = 1.0) -> U8:
 def _pictures(recording: Recording, tally: Tally) -> Iterator[tuple[VideoFrame, float, float]]:
     """Decoded pictures, their time from the first one and their pixels' aspect; broken ones are counted."""
     first_s: float | None = None
-    period_s = 1 / recording.fps
+    period_s = min(1 / recording.fps, GAP_MAX_S)
     last_s = -period_s
     with _open(recording.path) as container:
         stream = _moving_pictures(container)

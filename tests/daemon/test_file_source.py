@@ -1,6 +1,7 @@
 """Recordings, good and bad."""
 
 import os
+import struct
 import subprocess
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -172,6 +173,20 @@ def test_broken_pictures_are_counted_and_the_rest_read(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     found, _ = frames(path)
     assert found[-1].time_s > 8
+
+
+@pytest.mark.timeout(30)
+def test_years_between_two_pictures_are_not_counted_through(tmp_path: Path) -> None:
+    """A header may say that a picture lasts for 68 years: what can be seen is there at once."""
+    data = bytearray(write_video(tmp_path / "a.avi", [10, 100, 200], codec="mpeg4").read_bytes())
+    rate = data.index(b"strh") + 28
+    data[rate : rate + 8] = struct.pack("<II", 2**31 - 1, 1)
+    (tmp_path / "b.avi").write_bytes(data)
+    found, tally = frames(tmp_path / "b.avi")
+    assert [frame.time_s for frame in found[:11]] == [pytest.approx(i / 5) for i in range(11)]
+    assert len(found) <= 3 * 11
+    assert tally.n_decoded == 3
+    assert tally.end_s <= 3 * 3600
 
 
 @pytest.mark.parametrize(

@@ -486,6 +486,17 @@ def test_any_picture_gives_boxes_inside_it(image: np.ndarray) -> None:
         assert 0 <= y0 < y1 <= height
 
 
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**16 - 1))
+@example(182, 124, 65535)
+@settings(max_examples=30, deadline=None)
+def test_any_stripes_give_boxes_inside_the_picture(width: int, height: int, seed: int) -> None:
+    """Walls and gutters of one or two pixels: tiles that would overlap are no row of tiles."""
+    colours = np.random.default_rng(seed).integers(0, 256, (1, width, 3), dtype=np.uint8)
+    for x0, y0, x1, y1 in find_tiles(np.repeat(colours, height, axis=0)):
+        assert 0 <= x0 < x1 <= width
+        assert 0 <= y0 < y1 <= height
+
+
 @given(st.lists(st.tuples(*[st.integers(0, 300)] * 4), max_size=8), st.integers(0, 255), st.integers(0, 9))
 @example([(0, 0, 20, 39), (6, 110, 75, 207)], 0, 0)
 @settings(max_examples=60, deadline=None)
