@@ -154,6 +154,24 @@ class _Drawing:
             weights[list(others_than)] = 0
         return int(self._rng.choice(N_EMOTIONS, p=weights / weights.sum()))
 
+    def _some_emotion(self) -> int:
+        """What somebody feels at any moment: emotions that never follow themselves, met in the midst of things.
+
+        Who shares nothing with the others does not share with them that a call begins either.
+        """
+        before, emotion = self._emotion(), self._emotion()
+        while emotion == before:
+            before, emotion = self._emotion(), self._emotion()
+        return emotion
+
+    def _left_of(self, bounds: tuple[float, float]) -> float:
+        """Seconds from any moment until something next happens that happens so often: a long wait is met more often.
+
+        Cox 1962, "Renewal Theory", section 5.4.
+        """
+        low, high = bounds
+        return float(self._rng.random()) * math.sqrt(self._between((low**2, high**2)))
+
     def _moments(self, per_minute: float, start_s: float, end_s: float) -> F64:
         """Times of a Poisson process."""
         n = int(self._rng.poisson(per_minute * max(0.0, end_s - start_s) / 60))
@@ -213,13 +231,13 @@ class _Drawing:
 
     def _steps(self, phases: Sequence[Phase], group: Sequence[tuple[float, int]], lags: F64) -> list[list[Step]]:
         """What each member comes to feel because of the group, or, unengaged, for reasons of their own."""
-        steps: list[list[Step]] = [[Step(0.0, NEUTRAL, -1)] for _ in range(self._n)]
+        steps = [[Step(0.0, NEUTRAL if engaged else self._some_emotion(), -1)] for engaged in phases[0].engaged]
         for phase in phases:
             for number, (time_s, emotion) in enumerate(group):
                 if phase.start_s <= time_s < phase.end_s:
                     self._follow(phase, number, time_s, emotion, lags, steps)
             for i in np.flatnonzero(~np.array(phase.engaged)):
-                time_s = phase.start_s + self._between((0.0, self._params.group.changes_every_s[1]))
+                time_s = phase.start_s + self._left_of(self._params.group.changes_every_s)
                 while time_s < phase.end_s:
                     steps[i].append(Step(time_s, self._emotion(steps[i][-1].emotion), -1))
                     time_s += self._between(self._params.group.changes_every_s)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daemon.simulate.bank import Bank, load_bank
 from daemon.simulate.params import Params, load_params
-from daemon.simulate.timeline import Change, Plan, is_here
+from daemon.simulate.timeline import Change, Plan, draw_timeline, is_here
 from daemon.simulate.world import NOBODY, TYPES, World, make_world
 from pipeline.emotions import EMOTIONS
 
@@ -214,6 +214,35 @@ def test_unengaged_members_do_not_follow() -> None:
     for i in apart:
         assert all(step.cause == -1 for step in world.timeline.members[i].steps)
     assert not world.engaged[apart].any()
+
+
+def test_who_follows_nothing_does_not_follow_the_beginning_of_the_call_either() -> None:
+    """What unengaged members feel first, and how soon they change, is as at any later time.
+
+    If all began neutral and waited, those who have nothing in common would share a beginning, which a test of synchrony
+    is right to find. Within four standard errors.
+    """
+    many = calm(
+        members=calm().members.model_dump() | {"number": (49, 49)},
+        group={"engaged_share_when_unengaged": 0.0},
+        call={"seconds": 300, "frames_per_second": 1},
+    )
+    alone = [
+        member.steps
+        for seed in range(40)
+        for member in draw_timeline(many, Plan(types=("unengaged",)), np.random.default_rng(seed)).members
+    ]
+    n = len(alone)
+
+    def neutral(time_s: float) -> float:
+        return sum([s.emotion for s in steps if s.time_s <= time_s][-1] == NEUTRAL for steps in alone) / n
+
+    def changes(start_s: float) -> float:
+        return sum(start_s < s.time_s <= start_s + 10 for steps in alone for s in steps) / n
+
+    assert abs(neutral(0) - neutral(250)) < 4 * (2 * 0.25 * 0.75 / n) ** 0.5
+    for start_s in (0, 10, 20):
+        assert abs(changes(start_s) - changes(250)) < 4 * (2 * 0.4 / n) ** 0.5
 
 
 def test_a_resting_face_leans_to_its_emotion_by_what_it_is_said_to() -> None:
