@@ -221,11 +221,10 @@ class Engagement:
         stepped = normalised(self._window(second, names))
         moves = movement(stepped)
         member = [self._members[name] for name in names]
-        # Who is unengaged would only blur the mean; where too few others are left, they are better than nothing.
-        in_group = np.array([m.state != "unengaged" for m in member])
-        counted = np.where((in_group.sum() - in_group < min(2, n - 1))[:, None], True, in_group[None])
-        others = mean_of_others(moves, counted).T
-        whereto = mean_of_others(stepped, counted).swapaxes(0, 1), stepped.swapaxes(0, 1)
+        # All others, also who is unengaged: left out by the same movements that are tested, those would remain who happen
+        # to move alike, and chance would look like a group.
+        others = mean_of_others(moves).T
+        whereto = mean_of_others(stepped).swapaxes(0, 1), stepped.swapaxes(0, 1)
         found = compare(others, moves.T, s.synchrony, steps=whereto)
         for i, m in enumerate(member):
             self._judge(second, m, found, i)

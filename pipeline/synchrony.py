@@ -111,19 +111,15 @@ def normalised(steps: F64) -> F64:
     return np.where(rms > _SILENT, steps / np.where(rms > _SILENT, rms, 1.0), np.where(known, 0.0, np.nan))
 
 
-def mean_of_others(moves: F64, counted: Bool) -> F64:
+def mean_of_others(moves: F64) -> F64:
     """(T, n, ...) for each member the mean movement of the others; NaN in seconds in which none is known.
 
-    Args:
-        moves: (T, n) normalised movements, or (T, n, 7) steps.
-        counted: (n, n), row i says who counts as another of member i.
+    `moves` are (T, n) normalised movements, or (T, n, 7) steps.
     """
     known = np.isfinite(moves)
-    others = (counted & ~np.eye(len(counted), dtype=bool)).astype(np.float64)
-    total, count = (
-        np.moveaxis(np.tensordot(others, values, axes=(1, 1)), 0, 1)
-        for values in (np.where(known, moves, 0.0), known.astype(np.float64))
-    )
+    filled = np.where(known, moves, 0.0)
+    total = filled.sum(axis=1, keepdims=True) - filled
+    count = known.sum(axis=1, keepdims=True) - known.astype(np.intp)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 

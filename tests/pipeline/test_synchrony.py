@@ -91,14 +91,12 @@ def test_normalised_by_hand() -> None:
 
 
 def test_the_mean_of_the_others_by_hand() -> None:
-    """Who is unknown in a second, or does not count, is left out; of two members the other one is the mean."""
+    """Who is unknown in a second is left out; of two members the other one is the mean; steps are as movements are."""
     moves = np.array([[1.0, 2.0, 6.0], [1.0, np.nan, 5.0]])
-    everybody = np.ones((3, 3), dtype=bool)
-    np.testing.assert_array_equal(mean_of_others(moves, everybody), [[4.0, 3.5, 1.5], [5.0, 3.0, 1.0]])
-    without_last = everybody.copy()
-    without_last[:, 2] = False
-    np.testing.assert_array_equal(mean_of_others(moves, without_last), [[2.0, 1.0, 1.5], [np.nan, 1.0, 1.0]])
-    np.testing.assert_array_equal(mean_of_others(moves[:, :2], everybody[:2, :2]), [[2.0, 1.0], [np.nan, 1.0]])
+    np.testing.assert_array_equal(mean_of_others(moves), [[4.0, 3.5, 1.5], [5.0, 3.0, 1.0]])
+    np.testing.assert_array_equal(mean_of_others(moves[:, :2]), [[2.0, 1.0], [np.nan, 1.0]])
+    stepped = np.repeat(moves[..., None], 7, axis=2)
+    np.testing.assert_array_equal(mean_of_others(stepped)[..., 3], mean_of_others(moves))
 
 
 def test_correlation_lag_and_p_value_by_hand() -> None:
