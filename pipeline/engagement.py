@@ -58,7 +58,7 @@ class EngagementSettings:
     every_s: int = 5
     engaged_p: float = 0.03
     unengaged_p: float = 0.1
-    unengaged_hold_s: int = 40
+    unengaged_hold_s: int = 60
     kept_share: float = 0.5
     memory_s: int = 60
     type_window_s: int = 150

@@ -39,7 +39,7 @@ class SynchronySettings:
     lag_s: int = 0
     told_lag_s: int = 3
     guard_s: int = 10
-    window_s: int = 240
+    window_s: int = 300
     least_s: int = 60
     least_shifts: int = 25
     alpha: float = 0.05
