@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.emotions import F64, N_EMOTIONS
 from pipeline.synchrony import (
@@ -25,6 +27,9 @@ from pipeline.types import EngagementState, GroupEngagement, GroupType, MemberEn
 
 _UNKNOWN: Final = np.full(N_EMOTIONS, np.nan)
 
+_AT_ONCE: Final = 25
+"""Members who are judged in one second, or more where a comparison would not be over before the next one begins."""
+
 Coupled = tuple[float, float]
 """How much members move together, and move the same way: means of what `pipeline.synchrony.coupling` gives."""
 
@@ -34,7 +39,7 @@ class EngagementSettings:
     """Constants of algorithm 8. A judgement of a member is slow and sure, the type of the group follows the moment.
 
     synchrony: how movements are compared; its `window_s` is that of the judgement of a member.
-    every_s: seconds between two comparisons.
+    every_s: seconds between two comparisons. Of large groups a comparison takes several of them.
     engaged_p: p-value below which a member is engaged.
     unengaged_p, unengaged_hold_s: above it for so long a member is unengaged. Between the two nothing changes.
     kept_share: share of the members, and at least two, who must be left in the group for the unengaged to be left out of
@@ -100,37 +105,72 @@ class _Member:
 
 
 class _Ring:
-    """The latest `length` seconds of everybody: (length, n, 7), indexed by second modulo length, NaN where unknown."""
+    """The latest `length` seconds of everybody, indexed by second modulo length, NaN where unknown.
+
+    Kept as (7, n, length): what runs over the seconds of a member, or adds up classes, is several times as fast so.
+    """
 
     def __init__(self, length: int) -> None:
-        self._values: F64 = np.full((length, 0, N_EMOTIONS), np.nan)
+        self._values: F64 = np.full((N_EMOTIONS, 0, length), np.nan)
         self._columns: dict[str, int] = {}
         self._newest: int | None = None
 
     def put(self, second: int, names: list[str], rows: F64) -> None:
         """Writes a second, (n, 7) of these members; the others and the seconds left out are unknown."""
+        length = self._values.shape[2]
         newcomers = [name for name in names if name not in self._columns]
         if newcomers:
             self._columns |= {name: len(self._columns) + k for k, name in enumerate(newcomers)}
-            empty = np.full((len(self._values), len(newcomers), N_EMOTIONS), np.nan)
+            empty = np.full((N_EMOTIONS, len(newcomers), length), np.nan)
             self._values = np.concatenate([self._values, empty], axis=1)
-        length = len(self._values)
         since = second if self._newest is None else max(self._newest + 1, second - length + 1)
-        self._values[np.arange(since, second + 1) % length] = np.nan
-        self._values[second % length, [self._columns[name] for name in names]] = rows
+        self._values[:, :, np.arange(since, second + 1) % length] = np.nan
+        self._values[:, self._at(names), second % length] = rows.T
         self._newest = second
 
     def forget(self, names: list[str]) -> None:
         """Drops all about these members."""
         kept = [name for name in self._columns if name not in names]
-        self._values = self._values[:, [self._columns[name] for name in kept]]
+        self._values = self._values.take(self._at(kept), axis=1)
         self._columns = {name: column for column, name in enumerate(kept)}
 
     def latest(self, names: list[str], length: int) -> F64:
         """(length, n, 7) the latest seconds of these members."""
         newest = self._newest or 0
-        rows = np.arange(newest - length + 1, newest + 1) % len(self._values)
-        return np.asarray(self._values[rows][:, [self._columns[name] for name in names]])
+        seconds = np.arange(newest - length + 1, newest + 1) % self._values.shape[2]
+        return np.asarray(self._values.take(self._at(names), axis=1).take(seconds, axis=2).T)
+
+    def _at(self, names: list[str]) -> NDArray[np.intp]:
+        return np.array([self._columns[name] for name in names], dtype=np.intp)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparison:
+    """A comparison of everybody with the others: (n, T) and (n, T, 7), see `compare`; `turns` are those still to come."""
+
+    names: list[str]
+    moves: F64
+    others: F64
+    stepped: F64
+    others_stepped: F64
+    turns: deque[slice]
+
+    def of(self, some: slice, settings: SynchronySettings) -> Synchrony:
+        """What it says of some members."""
+        steps = self.others_stepped[some], self.stepped[some]
+        return compare(self.others[some], self.moves[some], settings, steps)
+
+
+def _turns(n: int, every_s: int) -> deque[slice]:
+    """Who of n members is judged in the second in which a comparison begins, in the next one, and so on.
+
+    A few at once; all of them as soon as that few they are, else from the next second on, so that none takes long.
+    """
+    at_once = max(_AT_ONCE, ceil(n / max(1, every_s - 1)))
+    turns = deque(slice(i, i + at_once) for i in range(0, n, at_once))
+    if len(turns) > 1:
+        turns.appendleft(slice(0))
+    return turns
 
 
 class Engagement:
@@ -147,6 +187,7 @@ class Engagement:
         self._first: int | None = None
         self._second = 0
         self._compared: int | None = None
+        self._comparison: _Comparison | None = None
         self._coupled: Coupled | None = None
         self._alike = _Alike(settings)
         self._faces = _Ring(max(2 * settings.synchrony.step_s, self._alike.reach))
@@ -171,7 +212,8 @@ class Engagement:
         names = self._names = sorted(distributions)
         if self._compared is None or second - self._compared >= self._settings.every_s:
             self._compared = second
-            self._compare(second)
+            self._begin(second)
+        self._go_on(second)
         in_group = [name for name in names if self._members[name].state != "unengaged"]
         self._alike.add(second, in_group, self._faces.latest(in_group, self._alike.reach))
         members = tuple(self._members[name].told(name) for name in names)
@@ -211,24 +253,36 @@ class Engagement:
         first = second + 1 if self._first is None else self._first
         return self._steps.latest(names, min(self._settings.synchrony.window_s, second - first + 1))
 
-    def _compare(self, second: int) -> None:
-        """Compares everybody with the others, and the pairs."""
-        s, names = self._settings, self._names
-        n = len(names)
-        self._coupled = None
-        if n < 2:  # noqa: PLR2004 (a group)
+    def _begin(self, second: int) -> None:
+        """Begins a comparison of everybody with the others, and compares the pairs."""
+        self._coupled, self._comparison = None, None
+        if len(self._names) < 2:  # noqa: PLR2004 (a group)
             return
-        stepped = normalised(self._window(second, names))
+        stepped = normalised(self._window(second, self._names))
         moves = movement(stepped)
-        member = [self._members[name] for name in names]
         # All others, also who is unengaged: left out by the same movements that are tested, those would remain who happen
         # to move alike, and chance would look like a group.
-        others = mean_of_others(moves).T
-        whereto = mean_of_others(stepped).swapaxes(0, 1), stepped.swapaxes(0, 1)
-        found = compare(others, moves.T, s.synchrony, steps=whereto)
-        for i, m in enumerate(member):
-            self._judge(second, m, found, i)
-        self._coupled = _latest(coupling(stepped), s)
+        self._comparison = _Comparison(
+            self._names,
+            moves.T,
+            mean_of_others(moves).T,
+            stepped.swapaxes(0, 1),
+            mean_of_others(stepped).swapaxes(0, 1),
+            _turns(len(self._names), self._settings.every_s),
+        )
+        self._coupled = _latest(coupling(stepped), self._settings)
+
+    def _go_on(self, second: int) -> None:
+        """Judges the members whose turn it is."""
+        comparison = self._comparison
+        if comparison is not None and comparison.turns:
+            turn = comparison.turns.popleft()
+            names = comparison.names[turn]
+            if names:
+                found = comparison.of(turn, self._settings.synchrony)
+                for i, name in enumerate(names):
+                    if name in self._members:
+                        self._judge(second, self._members[name], found, i)
 
     def _judge(self, second: int, member: _Member, found: Synchrony, i: int) -> None:
         """Takes in what a comparison says of one member."""

@@ -63,7 +63,7 @@ class Synchrony:
 
 
 def steps(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F64:
-    """(T, n, 7) where each of n faces has moved: differences of two neighbouring means, NaN where unknown.
+    """(T, n, 7) where each of n faces has moved: differences of two neighbouring means, all seven NaN where unknown.
 
     Row t compares the mean of the seconds (t - step_s, t] with that of the `step_s` before them. One second against
     one second, as GROUP has it, is mostly noise of the models; see decisions for what the longer step gains.
@@ -105,7 +105,7 @@ def normalised(steps: F64) -> F64:
 
     A face that never moved stays at 0; unknown steps stay NaN.
     """
-    known = np.isfinite(steps).all(axis=2, keepdims=True)
+    known = np.isfinite(steps[..., :1])
     power = np.where(known, steps, 0.0) ** 2
     rms = np.sqrt(power.sum(axis=(0, 2)) / np.maximum(known.sum(axis=(0, 2)), 1))[:, None]
     return np.where(rms > _SILENT, steps / np.where(rms > _SILENT, rms, 1.0), np.where(known, 0.0, np.nan))
@@ -116,11 +116,11 @@ def mean_of_others(moves: F64) -> F64:
 
     `moves` are (T, n) normalised movements, or (T, n, 7) steps.
     """
-    known = np.isfinite(moves)
+    known = np.isfinite(moves if moves.ndim == 2 else moves[..., :1])  # noqa: PLR2004 (seconds, members)
     filled = np.where(known, moves, 0.0)
     total = filled.sum(axis=1, keepdims=True) - filled
     count = known.sum(axis=1, keepdims=True) - known.astype(np.intp)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return np.asarray(total / np.where(count > 0, count, np.nan))
 
 
 def compare(
@@ -163,7 +163,7 @@ def coupling(steps: F64) -> tuple[F64, F64]:
     Args:
         steps: (T, n, 7), as of `normalised`.
     """
-    known = np.isfinite(steps).all(axis=2)
+    known = np.isfinite(steps[..., 0])
     units = np.where(known[..., None], steps, 0.0)
     moves = np.linalg.norm(units, axis=2)
     n_known = np.maximum(known.sum(axis=0), 1)
@@ -253,7 +253,7 @@ def _spectra(series: F64) -> _Spectra:
 
 def _along(first: F64, second: F64) -> F64:
     """(m, T) entry k: the sum over t of the inner product of step t of the first with step t + k of the second."""
-    one, other = (np.where(np.isfinite(series), series, 0.0) for series in (first, second))
+    one, other = (np.where(np.isfinite(series[..., :1]), series, 0.0) for series in (first, second))
     spectrum = (np.conj(fft.rfft(one, axis=1)) * fft.rfft(other, axis=1)).sum(axis=2)
     return np.asarray(fft.irfft(spectrum, first.shape[1]))
 

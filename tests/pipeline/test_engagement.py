@@ -238,8 +238,8 @@ def test_memory_is_bounded() -> None:
         engagement.add(second, {f"p{second}": HAPPY, "a": NEUTRAL})
     assert len(engagement._members) == 63
     assert len(engagement._alike._chance) <= 2 * 300 / 5
-    assert engagement._steps._values.shape == (300, 63, 7)
-    assert engagement._faces._values.shape == (54, 63, 7)
+    assert engagement._steps._values.shape == (7, 63, 300)
+    assert engagement._faces._values.shape == (7, 63, 54)
 
 
 def test_all_but_one_are_alike() -> None:
