@@ -40,7 +40,7 @@ def main() -> None:
     # As in the daemon.
     with light_collections():
         for second in range(world.n_seconds):
-            here, readings = world.here(second), world.readings(second)
+            here, readings = world.here(second), list(world.readings(second))
             if given.profile:
                 profile.enable()
             began_s = time.thread_time()

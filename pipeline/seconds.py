@@ -29,9 +29,11 @@ def read_seconds(
     generic = None
     if any(frame.generic is not None for _, frame in frames):
         generic = _both([frame.generic or (frame.pixel, frame.landmark) for _, frame in frames])
-    # Sums round: frames are added in an order of their own.
-    columns = shown.T[::-1] if generic is None else (*generic.T[::-1], *shown.T[::-1])
-    order = np.lexsort((*columns, weights, of))
+    # Sums round: frames are added in an order of their own, that of their weights, and of equal ones that of their values.
+    order = np.lexsort((weights, of))
+    if (np.diff(weights[order]) == 0).any():
+        columns = shown.T[::-1] if generic is None else (*generic.T[::-1], *shown.T[::-1])
+        order = np.lexsort((*columns, weights, of))
     of, weights, shown = of[order], weights[order], shown[order]
     begins = np.flatnonzero(np.diff(of, prepend=-1))
     sizes = np.diff(begins, append=len(of))
@@ -113,12 +115,14 @@ class SecondAggregator:
 
     def add(self, reading: FaceReading) -> bool:
         """Takes a reading; False when its second is closed already (counted in `n_late`)."""
-        self.present(reading.time_s, (reading.participant,))
         second = math.floor(reading.time_s)
         if second not in self._open:
+            self.present(reading.time_s, (reading.participant,))
+        members = self._open.get(second)
+        if members is None:
             self.n_late += 1
             return False
-        self._open[second][reading.participant].append(reading)
+        members.setdefault(reading.participant, []).append(reading)
         return True
 
     def advance(self, now_s: float) -> list[tuple[int, tuple[SecondReading, ...]]]:

@@ -214,13 +214,15 @@ def divergences(first: F64, second: F64) -> F64:
 
     Lin 1991, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37, 145-151.
     """
-    mixed = _entropy((first[:, None] + second[None]) / 2)
-    return np.asarray(np.maximum(mixed - (_entropy(first)[:, None] + _entropy(second)[None]) / 2, 0.0))
+    # Classes first: sums over so few run much faster along whole matrices.
+    one, other = first.T, second.T
+    mixed = _entropy((one[:, :, None] + other[:, None]) / 2)
+    return np.asarray(np.maximum(mixed - (_entropy(one)[:, None] + _entropy(other)[None]) / 2, 0.0))
 
 
 def _entropy(p: F64) -> F64:
-    """Entropy in bits over the last axis; 0 log 0 is 0."""
-    return np.asarray(-(p * np.log2(np.maximum(p, 1e-300))).sum(axis=-1))
+    """Entropy in bits over the first axis; 0 log 0 is 0."""
+    return np.asarray(-(p * np.log2(np.maximum(p, 1e-300))).sum(axis=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
