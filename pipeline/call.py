@@ -8,7 +8,7 @@ from pipeline.afterwards import DEFAULT_AFTERWARDS, Afterwards, AfterwardsSettin
 from pipeline.cameras import Cameras
 from pipeline.changes import ChangeCounter, ChangeDetectors
 from pipeline.denoise import DEFAULT_DENOISE, DenoiseSettings, GroupDenoiser
-from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, WeightRule, fuse
+from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, WeightRule, fuse_all
 from pipeline.gallery import same_layout
 from pipeline.group import synthesise
 from pipeline.learned_weights import LearnedWeights, WeightModel
@@ -141,9 +141,8 @@ class Call:
         """Closes one second."""
         self._first = second if self._first is None else self._first
         events = self._presence(second, arms)
-        readings = tuple(
-            fuse(reading, self._weights.landmark(reading.participant), self._settings.fusion) for reading in arms
-        )
+        weights = [self._weights.landmark(reading.participant) for reading in arms]
+        readings = fuse_all(arms, weights, self._settings.fusion)
         # What personal heads show would pull everybody together: who moves with whom is for the generic heads to say.
         generic = {reading.participant: reading.by_generic for reading in readings}
         shown = {reading.participant: reading.probabilities for reading in readings}

@@ -87,23 +87,26 @@ class ChangeDetectors:
         self._make_room([who for who in read if who not in self._rows])
         s, at = self._settings, np.array([self._rows[who] for who in read])
         rows = np.array(list(read.values()))
-        stale = (self._n_recent[at] > 0) & (second - self._seconds[at, -1] > s.gap_s + 1)
-        self._n_recent[at[stale]] = self._n_beyond[at[stale]] = 0
-        self._reference[at[stale]] = np.nan
-        self._recent[at, :-1], self._seconds[at, :-1] = self._recent[at, 1:], self._seconds[at, 1:]
-        self._recent[at, -1], self._seconds[at, -1] = rows, second
-        self._n_recent[at] = np.minimum(self._n_recent[at] + 1, self._seconds.shape[1])
-        ready = self._n_recent[at] >= s.hold
-        mean = mean_of([self._recent[at, k] for k in range(-s.hold, 0)])
-        first = ready & np.isnan(self._reference[at, 0])
-        away = np.abs(mean - self._reference[at]).sum(axis=1) / 2 >= s.distance
-        self._reference[at[first]] = mean[first]
+        recent, seconds, n_recent, n_beyond, reference = (array[at] for array in self._arrays())
+        stale = (n_recent > 0) & (second - seconds[:, -1] > s.gap_s + 1)
+        n_recent[stale] = n_beyond[stale] = 0
+        reference[stale] = np.nan
+        recent[:, :-1], seconds[:, :-1] = recent[:, 1:].copy(), seconds[:, 1:].copy()
+        recent[:, -1], seconds[:, -1] = rows, second
+        n_recent = np.minimum(n_recent + 1, self._seconds.shape[1])
+        ready = n_recent >= s.hold
+        mean = mean_of([recent[:, k] for k in range(-s.hold, 0)])
+        first = ready & np.isnan(reference[:, 0])
+        away = np.abs(mean - reference).sum(axis=1) / 2 >= s.distance
+        reference[first] = mean[first]
         near, beyond = ready & ~first & ~away, ready & ~first & away
-        self._n_beyond[at[near]] = 0
-        self._reference[at[near]] += s.follow * (rows[near] - self._reference[at[near]])
-        self._n_beyond[at[beyond]] += 1
+        n_beyond[near] = 0
+        reference[near] += s.follow * (rows[near] - reference[near])
+        n_beyond[beyond] += 1
+        for array, now in zip(self._arrays(), (recent, seconds, n_recent, n_beyond, reference), strict=True):
+            array[at] = now
         names = list(read)
-        long_enough = np.flatnonzero(beyond & (self._n_beyond[at] >= s.hold)).tolist()
+        long_enough = np.flatnonzero(beyond & (n_beyond >= s.hold)).tolist()
         return [change for i in long_enough if (change := self._confirmed(names[i], rows[i], mean[i])) is not None]
 
     def forget(self, participants: Collection[str]) -> None:

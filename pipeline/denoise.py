@@ -159,7 +159,7 @@ class Transients:
         """
         sizes = np.array([len(member.steady) for member in members])
         of = np.repeat(np.arange(len(members)), sizes)
-        place = np.concatenate([np.arange(size) for size in sizes.tolist()])
+        place = np.arange(len(of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         # Beyond a member's own seconds stands what sorts behind them.
         steady = np.full((len(members), int(sizes.max()), N_EMOTIONS), np.inf)
         rows = [row for member in members for _, row in member.steady]

@@ -87,6 +87,7 @@ class _Member:
 
     known: second of the last comparison that said anything.
     apart: since when the p-value has been above `unengaged_p`.
+    said: the reading, until something new is known.
     """
 
     seen: int
@@ -96,12 +97,14 @@ class _Member:
     p_value: float = np.nan
     known: int = 0
     apart: int | None = None
+    said: MemberEngagement | None = None
 
     def told(self, participant: str) -> MemberEngagement:
         """The member's reading."""
-        if np.isnan(self.p_value):
-            return MemberEngagement(participant, self.state)
-        return MemberEngagement(participant, self.state, self.correlation, int(self.lag_s), self.p_value)
+        if self.said is None:
+            found = () if np.isnan(self.p_value) else (self.correlation, int(self.lag_s), self.p_value)
+            self.said = MemberEngagement(participant, self.state, *found)
+        return self.said
 
 
 class _Ring:
@@ -286,7 +289,7 @@ class Engagement:
 
     def _judge(self, second: int, member: _Member, found: Synchrony, i: int) -> None:
         """Takes in what a comparison says of one member."""
-        s = self._settings
+        s, member.said = self._settings, None
         member.correlation, member.lag_s = float(found.correlation[i]), float(found.lag_s[i])
         member.p_value = float(found.p_value[i])
         if np.isnan(member.p_value):

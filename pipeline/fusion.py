@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from pipeline.emotions import F64
 from pipeline.types import FusedReading, SecondReading, frozen_array
 
@@ -36,23 +38,45 @@ DEFAULT_FUSION = FusionSettings()
 
 
 def fuse(arms: SecondReading, weight_landmark: float, settings: FusionSettings = DEFAULT_FUSION) -> FusedReading:
-    """Linear pool p = w_px p_px + w_lm p_lm; without a mesh p = p_px; absence stays absence.
+    """What `fuse_all` says of one reading."""
+    return fuse_all([arms], [weight_landmark], settings)[0]
+
+
+def fuse_all(
+    readings: Sequence[SecondReading], weights_landmark: Sequence[float], settings: FusionSettings = DEFAULT_FUSION
+) -> tuple[FusedReading, ...]:
+    """Linear pool p = w_px p_px + w_lm p_lm of each reading; without a mesh p = p_px; absence stays absence.
 
     A reading abstains when nobody should act on it: no face, too poor a picture, or no class stands out.
     """
-    if arms.pixel is None or arms.quality is None:
-        return FusedReading(arms, 1 - weight_landmark, weight_landmark, None, abstain=True)
-    probabilities = _pooled(arms.pixel, arms.landmark, weight_landmark)
-    generic = None if arms.generic is None else _pooled(*arms.generic, weight_landmark)
-    poor = arms.quality < settings.abstain_quality
-    unsure = float(probabilities.max()) < settings.abstain_confidence
-    return FusedReading(arms, 1 - weight_landmark, weight_landmark, probabilities, poor or unsure, generic)
+    pooled = _pooled([(arms.pixel, arms.landmark) for arms in readings], weights_landmark)
+    generic = _pooled([arms.generic or (None, None) for arms in readings], weights_landmark)
+    rows = [row for row in pooled if row is not None]
+    confidences = iter(np.array(rows).max(axis=1).tolist() if rows else ())
+    return tuple(
+        FusedReading(arms, 1 - weight, weight, row, _abstains(arms, next(confidences), settings), by_generic)
+        if row is not None
+        else FusedReading(arms, 1 - weight, weight, None, abstain=True)
+        for arms, weight, row, by_generic in zip(readings, weights_landmark, pooled, generic, strict=True)
+    )
 
 
-def _pooled(pixel: F64, landmark: F64 | None, weight_landmark: float) -> F64:
-    if landmark is None:
-        return pixel
-    return frozen_array((1 - weight_landmark) * pixel + weight_landmark * landmark)
+def _abstains(arms: SecondReading, confidence: float, settings: FusionSettings) -> bool:
+    poor = arms.quality is None or arms.quality < settings.abstain_quality
+    return poor or confidence < settings.abstain_confidence
+
+
+def _pooled(arms: Sequence[tuple[F64 | None, F64 | None]], weights_landmark: Sequence[float]) -> list[F64 | None]:
+    """(7,) of each pair of arms; the pixel arm alone where there is no other."""
+    pooled = [pixel for pixel, _ in arms]
+    both = [(i, pixel, landmark) for i, (pixel, landmark) in enumerate(arms) if pixel is not None and landmark is not None]
+    if both:
+        at, pixels, landmarks = zip(*both, strict=True)
+        weights = np.array([weights_landmark[i] for i in at])[:, None]
+        rows = frozen_array((1 - weights) * np.array(pixels) + weights * np.array(landmarks))
+        for i, row in zip(at, rows, strict=True):
+            pooled[i] = row
+    return pooled
 
 
 class WeightRule(Protocol):
