@@ -87,6 +87,7 @@ class PolarisationSection(Section):
     silhouette: float = Field(DEFAULT_POLARISATION.silhouette, ge=-1, le=1)
     distance: float = Field(DEFAULT_POLARISATION.distance, gt=0)
     tight: float = Field(DEFAULT_POLARISATION.tight, ge=-1, le=1)
+    share: float = Field(DEFAULT_POLARISATION.share, ge=0, le=0.5)
     cover: float = Field(DEFAULT_POLARISATION.cover, ge=0, le=1)
     small: int = Field(DEFAULT_POLARISATION.small, ge=0, le=12)
     largest_k: int = Field(DEFAULT_POLARISATION.largest_k, ge=2, le=10)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -167,33 +167,43 @@ def _lead(row: F64, before: F64, after: F64) -> float:
     return total_variation(row, before) - total_variation(row, after)
 
 
+@dataclass(slots=True, eq=False)
+class _Counted:
+    """Covered seconds of a participant, whether each brought a change, and in how many that was so."""
+
+    seconds: deque[tuple[int, bool]] = field(default_factory=deque)
+    n_changes: int = 0
+
+
 class ChangeCounter:
     """Changes per covered minute of each participant in the trailing window, for the adaptive weights."""
 
     def __init__(self, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
         self._settings = settings
-        self._seconds: dict[str, deque[tuple[int, bool]]] = {}
+        self._counted: dict[str, _Counted] = {}
 
     def add(self, second: int, participant: str, *, covered: bool, changed: bool) -> None:
         """Counts one second of one participant."""
         if covered:
-            self._seconds.setdefault(participant, deque()).append((second, changed))
+            counted = self._counted.setdefault(participant, _Counted())
+            counted.seconds.append((second, changed))
+            counted.n_changes += changed
 
     def per_minute(self, second: int) -> dict[str, float]:
         """c_i of everybody with at least `least_s` covered seconds in the window that ends with `second`."""
         rates: dict[str, float] = {}
-        for participant, seconds in list(self._seconds.items()):
-            while seconds and seconds[0][0] <= second - self._settings.window_s:
-                seconds.popleft()
-            if not seconds:
-                del self._seconds[participant]
-            elif len(seconds) >= self._settings.least_s:
-                rates[participant] = 60.0 * sum(changed for _, changed in seconds) / len(seconds)
+        for participant, counted in list(self._counted.items()):
+            while counted.seconds and counted.seconds[0][0] <= second - self._settings.window_s:
+                counted.n_changes -= counted.seconds.popleft()[1]
+            if not counted.seconds:
+                del self._counted[participant]
+            elif len(counted.seconds) >= self._settings.least_s:
+                rates[participant] = 60.0 * counted.n_changes / len(counted.seconds)
         return rates
 
     def forget(self, participant: str) -> None:
         """Whoever comes back begins anew."""
-        self._seconds.pop(participant, None)
+        self._counted.pop(participant, None)
 
 
 class ChangeScopes:

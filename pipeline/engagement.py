@@ -312,7 +312,7 @@ class _Alike:
 
     def __init__(self, settings: EngagementSettings) -> None:
         self._settings = settings
-        self._chance: deque[tuple[int, dict[str, float]]] = deque()
+        self._chance: dict[str, tuple[deque[int], deque[float]]] = {}
         self._limits: dict[str, float] = {}
         self.without: dict[str, bool] = {}
 
@@ -330,17 +330,32 @@ class _Alike:
         # Chance changes slowly.
         if second % s.every_s == 0:
             for lag in s.alike_lags_s:
-                self._chance.append((second, _apart(names, faces[-1], faces[-1 - lag])))
-            while self._chance and self._chance[0][0] <= second - s.synchrony.window_s:
-                self._chance.popleft()
+                self._expect(second, _apart(names, faces[-1], faces[-1 - lag]))
+            self._forget(second - s.synchrony.window_s)
             self._limits = {name: self._limit(name) for name in names}
         apart = _apart(names, faces[-1], faces[-1])
         self.without = {name: value < self._limits.get(name, s.alike) for name, value in apart.items()}
 
+    def _expect(self, second: int, apart: Mapping[str, float]) -> None:
+        """Takes in how far apart all but each member are at different moments: by chance."""
+        for name, value in apart.items():
+            seconds, values = self._chance.setdefault(name, (deque(), deque()))
+            seconds.append(second)
+            values.append(value)
+
+    def _forget(self, until: int) -> None:
+        """Drops what was chance up to a second."""
+        for name, (seconds, values) in list(self._chance.items()):
+            while seconds and seconds[0] <= until:
+                seconds.popleft()
+                values.popleft()
+            if not seconds:
+                del self._chance[name]
+
     def _limit(self, name: str) -> float:
         """Below how many bits all but a member are alike."""
-        known = [apart[name] for _, apart in self._chance if name in apart]
-        return max(self._settings.alike, self._settings.alike_ratio * sum(known) / max(len(known), 1))
+        values = self._chance[name][1] if name in self._chance else ()
+        return max(self._settings.alike, self._settings.alike_ratio * sum(values) / max(len(values), 1))
 
 
 @dataclass(slots=True, eq=False)

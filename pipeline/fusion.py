@@ -69,7 +69,9 @@ def _abstains(arms: SecondReading, confidence: float, settings: FusionSettings) 
 def _pooled(arms: Sequence[tuple[F64 | None, F64 | None]], weights_landmark: Sequence[float]) -> list[F64 | None]:
     """(7,) of each pair of arms; the pixel arm alone where there is no other."""
     pooled = [pixel for pixel, _ in arms]
-    both = [(i, pixel, landmark) for i, (pixel, landmark) in enumerate(arms) if pixel is not None and landmark is not None]
+    both = [
+        (i, pixel, landmark) for i, (pixel, landmark) in enumerate(arms) if pixel is not None and landmark is not None
+    ]
     if both:
         at, pixels, landmarks = zip(*both, strict=True)
         weights = np.array([weights_landmark[i] for i in at])[:, None]

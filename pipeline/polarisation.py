@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.changes import mean_of
 from pipeline.emotions import F64, N_EMOTIONS
 from pipeline.types import Event, Polarisation
 
@@ -26,6 +26,8 @@ class PolarisationSettings:
 
     silhouette: least mean silhouette of a split. distance: least Euclidean distance of its two farthest centroids.
     tight: least mean silhouette of a sub-group's own members, so that those who each feel something else are none.
+    share: least share of the members that a sub-group holds. Of twenty who feel the same a few are misread, and likely the
+        same way.
     cover: share of the members that sub-groups of two or more must hold; the others belong to none.
     small: up to so many members all splits into two are tried; above, k-means.
     largest_k: sub-groups that k-means looks for at most. rounds: of k-means at most.
@@ -36,6 +38,7 @@ class PolarisationSettings:
     silhouette: float = 0.5
     distance: float = 0.4
     tight: float = 0.2
+    share: float = 0.25
     cover: float = 0.8
     small: int = 5
     largest_k: int = 4
@@ -59,7 +62,8 @@ def split(distributions: F64, settings: PolarisationSettings = DEFAULT_POLARISAT
     """The sub-groups of (n, 7) distributions, largest first; None if they are one group.
 
     Up to five members the best split into two, from six k-means with the k of the best silhouette. A sub-group has at
-    least two members; where there are more than five, a few may belong to none. The order of rows does not matter.
+    least two members, and a quarter of all; where there are more than five, a few may belong to none. The order of rows
+    does not matter.
 
     Raises:
         ValueError: `distributions` is not of shape (n, 7).
@@ -104,7 +108,8 @@ def _distances(one: F64, other: F64) -> F64:
 def _sub_groups(labels: Labels, widths: F64, settings: PolarisationSettings) -> list[Labels]:
     """Members of each sub-group of a split; none if those that count are fewer than two or hold too few members."""
     sides = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
-    sides = [side for side in sides if len(side) >= _SIDE and float(widths[side].mean()) >= settings.tight]
+    least = max(_SIDE, ceil(settings.share * len(labels)))
+    sides = [side for side in sides if len(side) >= least and float(widths[side].mean()) >= settings.tight]
     covered = sum(len(side) for side in sides)
     return sides if len(sides) > 1 and covered >= settings.cover * len(labels) else []
 
@@ -185,7 +190,7 @@ class Polariser:
         while self._recent[0][0] <= second - s.mean_s:
             self._recent.popleft()
         names = sorted(distributions)
-        found = split(np.array([self._mean(name) for name in names]), s) if names else None
+        found = split(self._means(names), s) if names else None
         if found is not None and self._polarised:
             self._now = _named(found, names)
         if (found is not None) == self._polarised:
@@ -200,9 +205,15 @@ class Polariser:
         self._now = Polarisation() if found is None else _named(found, names)
         return self._now, (polarised_event(onset, self._now),)
 
-    def _mean(self, name: str) -> F64:
-        """(7,) mean of a member's latest seconds."""
-        return mean_of([rows[name] for _, rows in self._recent if name in rows])
+    def _means(self, names: Sequence[str]) -> F64:
+        """(n, 7) means of the latest seconds of these members, who have a face in the last one."""
+        total, count = np.zeros((len(names), N_EMOTIONS)), np.zeros((len(names), 1))
+        for _, rows in self._recent:
+            there = [i for i, name in enumerate(names) if name in rows]
+            if there:
+                total[there] += np.array([rows[names[i]] for i in there])
+                count[there] += 1
+        return total / count
 
 
 def _named(found: Split, names: Sequence[str]) -> Polarisation:

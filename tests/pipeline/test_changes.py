@@ -173,7 +173,7 @@ def test_who_has_just_joined_has_no_rate() -> None:
     counter.add(14, "a", covered=True, changed=False)
     assert counter.per_minute(14) == {"a": 4.0}
     assert counter.per_minute(100) == {}
-    assert counter._seconds == {}
+    assert counter._counted == {}
 
 
 def change(participant: str, onset: int, after: F64 = HAPPY) -> Change:

@@ -237,7 +237,7 @@ def test_memory_is_bounded() -> None:
     for second in range(600):
         engagement.add(second, {f"p{second}": HAPPY, "a": NEUTRAL})
     assert len(engagement._members) == 63
-    assert len(engagement._alike._chance) <= 2 * 300 / 5
+    assert engagement._alike._chance == {}  # of two members each one's others are no pair
     assert engagement._steps._values.shape == (7, 63, 300)
     assert engagement._faces._values.shape == (7, 63, 54)
 
@@ -275,7 +275,10 @@ def test_chance_is_forgotten_after_the_window() -> None:
     alike = _Alike(EngagementSettings(alike_lags_s=(1,), every_s=1))
     for second in range(360):
         alike.add(second, ["a", "b", "c"], np.stack([[NEUTRAL, HAPPY, HAPPY]] * 2))
-    assert [second for second, _ in alike._chance] == list(range(60, 360))
+    assert [list(seconds) for seconds, _ in alike._chance.values()] == [list(range(60, 360))] * 3
+    for second in range(360, 700):
+        alike.add(second, ["d", "e", "f"], np.stack([[NEUTRAL, HAPPY, HAPPY]] * 2))
+    assert set(alike._chance) == {"d", "e", "f"}
 
 
 @pytest.mark.parametrize(

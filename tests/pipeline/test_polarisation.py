@@ -97,6 +97,13 @@ def test_two_pairs_among_many_are_no_sides() -> None:
     assert found.clusters == ((0, 1), (2, 3))
 
 
+@pytest.mark.parametrize(("n_sad", "expected"), [(3, None), (4, None), (5, (15, 5))])
+def test_a_few_of_many_are_no_sub_group(n_sad: int, expected: tuple[int, int] | None) -> None:
+    """Of twenty five are a quarter; fewer who look the same may as well be misread."""
+    found = split(np.array([HAPPY] * (20 - n_sad) + [SAD] * n_sad))
+    assert (None if found is None else tuple(len(cluster) for cluster in found.clusters)) == expected
+
+
 def test_two_kinds_of_equals_have_no_third() -> None:
     """Three happy and three sad without any noise: k-means does not look for more sub-groups than there are."""
     found = split(np.array([HAPPY, SAD] * 3))
@@ -232,4 +239,4 @@ def test_the_order_of_a_mapping_does_not_matter(series: list[dict[str, F64]], ra
 
 def test_settings_are_the_documented_ones() -> None:
     """Algorithm 7 of the design."""
-    assert PolarisationSettings() == PolarisationSettings(0.5, 0.4, 0.2, 0.8, 5, 4, 20, 3, 5)
+    assert PolarisationSettings() == PolarisationSettings(0.5, 0.4, 0.2, 0.25, 0.8, 5, 4, 20, 3, 5)
