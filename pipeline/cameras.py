@@ -19,6 +19,9 @@ class _State:
     n: int = 0
 
 
+_ON: Final = _State()
+
+
 class Cameras:
     """Whose camera is off; of whoever comes it is taken to be on until it is seen not to be."""
 
@@ -42,10 +45,10 @@ class Cameras:
         events: list[Event] = []
         states: dict[str, _State] = {}
         for who in members:
-            state = self._states.get(who, _State())
+            state = self._states.get(who, _ON)
             is_off = who in off and who not in read
             if is_off == state.off:
-                state = _State(state.off)
+                state = _State(state.off) if state.n else state
             else:
                 since = state.since if state.n else second
                 state = _State(state.off, since, state.n + 1)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.fft import dct, idct
 
-from pipeline.changes import total_variation
 from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
 from pipeline.types import Event, frozen_array
 
@@ -179,9 +178,11 @@ class Transients:
         s = self._settings
         away: list[tuple[F64, float]] = []
         returned: Cleaned | None = None
+        shown = np.array([one.probabilities for one in member.waiting if one.probabilities is not None])
+        distances = iter((np.abs(shown - before).sum(axis=1) / 2).tolist())
         for cleaned in member.waiting:
             if cleaned.probabilities is not None:
-                distance = total_variation(cleaned.probabilities, before)
+                distance = next(distances)
                 if distance <= s.back:
                     returned = cleaned
                     break
@@ -304,13 +305,15 @@ def _strong(windows: F64, settings: DenoiseSettings) -> F64:
     power = (spectrum**2).sum(axis=2)
     # Strongest first; of equally strong ones the lower. What is kept is short of its share until it is not.
     order = np.argsort(-power, axis=1, kind="stable")
-    ranked = np.take_along_axis(power, order, axis=1)
-    missing = np.cumsum(ranked, axis=1) - ranked < settings.energy * power.sum(axis=1, keepdims=True)
+    each = np.arange(len(power))[:, None]
+    ranked = power[each, order]
     keep = np.zeros(power.shape, dtype=bool)
-    np.put_along_axis(keep, order, missing, axis=1)
+    keep[each, order] = np.cumsum(ranked, axis=1) - ranked < settings.energy * power.sum(axis=1, keepdims=True)
     if settings.floor is not None:
-        noise = np.median(power[:, power.shape[1] // 2 :], axis=1, keepdims=True)
-        keep |= power > settings.floor * noise
+        upper = np.sort(power[:, power.shape[1] // 2 :], axis=1)
+        n = upper.shape[1]
+        noise = (upper[:, (n - 1) // 2] + upper[:, n // 2]) / 2
+        keep |= power > settings.floor * noise[:, None]
     return np.asarray(mean + idct(spectrum * keep[..., None], type=2, axis=1, norm="ortho"))
 
 

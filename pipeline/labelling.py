@@ -130,21 +130,22 @@ def alike_others(faces: F64, alike: float, least: int) -> NDArray[np.bool_]:
     n = len(faces)
     apart = divergences(faces, faces)
     left = ~np.eye(n, dtype=bool)
-    # What each is away from those left; those who are out stand at -1.
-    sums = np.where(left, left.astype(np.float64) @ apart, -1.0)
+    # What each is away from those left, in the rows that are still open; those who are out stand at minus infinity.
+    sums = np.where(left, left.astype(np.float64) @ apart, -np.inf)
     size = n - 1
-    open_rows = np.arange(n)
+    rows = np.arange(n)
     while True:
         # Every pair is counted twice.
-        total = np.where(left[open_rows], sums[open_rows], 0.0).sum(axis=1)
-        open_rows = open_rows[total > alike * size * (size - 1) + _TIE]
-        if not len(open_rows):
+        total = np.where(sums > -np.inf, sums, 0.0).sum(axis=1)
+        still = total > alike * size * (size - 1) + _TIE
+        rows, sums = rows[still], sums[still]
+        if not len(rows):
             return left
         size -= 1
         if size < least:
-            left[open_rows] = False
+            left[rows] = False
             return left
-        oddest = n - 1 - sums[open_rows, ::-1].argmax(axis=1)
-        left[open_rows, oddest] = False
-        sums[open_rows] -= apart[oddest]
-        sums[~left] = -1.0
+        oddest = n - 1 - sums[:, ::-1].argmax(axis=1)
+        left[rows, oddest] = False
+        sums -= apart[oddest]
+        sums[np.arange(len(rows)), oddest] = -np.inf

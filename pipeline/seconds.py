@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.emotions import F64, N_EMOTIONS
 from pipeline.types import FaceReading, SecondReading, frozen_array
 
+_TIME: Final = attrgetter("time_s")
 _NO_MESH: Final = np.full(N_EMOTIONS, np.nan)
 
 
@@ -27,7 +29,9 @@ def read_seconds(
     weights = np.array([frame.quality for _, frame in frames])
     shown = _both([(frame.pixel, frame.landmark) for _, frame in frames])
     generic = None
-    if any(frame.generic is not None for _, frame in frames):
+    # Who was read by a personal head.
+    personal = {i for i, frame in frames if frame.generic is not None}
+    if personal:
         generic = _both([frame.generic or (frame.pixel, frame.landmark) for _, frame in frames])
     # Sums round: frames are added in an order of their own, that of their weights, and of equal ones that of their values.
     order = np.lexsort((weights, of))
@@ -50,8 +54,8 @@ def read_seconds(
             quality=quality[row[i]],
             pixel=pixel[row[i]],
             landmark=landmark[row[i]],
-            heads=max(own, key=lambda r: r.time_s).heads,
-            generic=(own_pixel[row[i]], own_landmark[row[i]]) if any(r.generic is not None for r in own) else None,
+            heads=max(own, key=_TIME).heads,
+            generic=(own_pixel[row[i]], own_landmark[row[i]]) if i in personal else None,
         )
         if own
         else _absent(participant, second)
