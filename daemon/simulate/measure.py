@@ -259,7 +259,7 @@ def _labels(world: World, said: Observed) -> dict[str, tuple[float, ...]]:
 
 
 def _significant(name: str, said: Observed, members: NDArray[np.bool_]) -> dict[str, tuple[float, ...]]:
-    """Members significantly in step with the others and all who could be tested, in windows that do not overlap."""
+    """Members significantly in step with the others and all who could be tested, every three minutes."""
     at = np.arange(KNOWN_AFTER_S - 1, said.p_value.shape[1], KNOWN_AFTER_S)
     p_value = said.p_value[:, at][members[:, at]]
     known = p_value[~np.isnan(p_value)]

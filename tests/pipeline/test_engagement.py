@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.emotions import F64
 from pipeline.engagement import Engagement, EngagementSettings, _Alike, _latest, _Steady, type_of
+from pipeline.synchrony import compare, mean_of_others, movement, normalised, steps
 from pipeline.types import GroupEngagement, GroupType
 
 HAPPY, NEUTRAL = p(happiness=1.0), p()
@@ -135,6 +136,34 @@ def test_of_many_who_have_nothing_in_common_few_are_significant() -> None:
         n_known += sum(value is not None for value in values)
     assert n_known == 520
     assert n_significant / n_known <= 0.05 + 3 * (0.05 * 0.95 / n_known) ** 0.5
+
+
+def test_large_groups_are_judged_a_few_members_a_second() -> None:
+    """Of thirty the first 25 in the second after a comparison begins, the others in the next; who has left meanwhile is not.
+
+    The comparison of second 100 finds what that of 26 and fewer, all at once, would find in second 100.
+    """
+    rng = np.random.default_rng(29)
+    series = np.stack([alone(rng, 110) for _ in range(30)], axis=1)
+    names = [f"{i:02d}" for i in range(30)]
+    engagement = Engagement(EngagementSettings(every_s=100, memory_s=0, alike_lags_s=()))
+    known = []
+    for second, row in enumerate(series[:103]):
+        there = names if second < 101 else names[:-1]
+        reading = engagement.add(second, dict(zip(there, row, strict=False)))
+        known.append([member.participant for member in reading.members if member.p_value is not None])
+    assert known[99] == known[100] == []
+    assert known[101] == names[:25]
+    assert known[102] == names[:-1]
+    before = np.full((8, 30, 7), np.nan)
+    stepped = normalised(steps(np.concatenate([before, series[:101]]))[8:])
+    others = mean_of_others(stepped)
+    found = compare(
+        mean_of_others(movement(stepped)).T,
+        movement(stepped).T,
+        steps=(others.swapaxes(0, 1), stepped.swapaxes(0, 1)),
+    )
+    assert [member.p_value for member in reading.members] == found.p_value[:-1].tolist()
 
 
 def test_of_two_members_each_is_the_other_ones_group() -> None:
