@@ -60,6 +60,10 @@ def simulate(
         bool,
         typer.Option("--personal", help="What personal heads are worth, instead: with good labels and wrong ones."),
     ] = False,
+    minutes: Annotated[
+        int | None,
+        typer.Option(min=10, max=600, help="Length of a call of --personal; its later half is judged. [default: 30]"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """What every mechanism of the group engine is worth, on simulated groups whose truth is known.
@@ -67,13 +71,21 @@ def simulate(
     Their faces are drawn from what the models said of real ones; see daemon/simulate/params.yaml for everything else.
     """
     from daemon.simulate.command import format_simulation, run_simulation
+    from daemon.simulate.personal import SECONDS
     from daemon.simulate.personal_figures import format_personal_simulation, run_personal_simulation
 
-    run, table = (
-        (run_personal_simulation, format_personal_simulation) if personal else (run_simulation, format_simulation)
-    )
-    result = run(params, n_seeds=seeds, jobs=jobs or os.cpu_count() or 1)
-    print(json.dumps(result, indent=1) if as_json else table(result))
+    if minutes is not None and not personal:
+        msg = "--minutes goes with --personal; other calls last call.seconds of --params"
+        raise UnusableInputError(msg)
+    n_jobs = jobs or os.cpu_count() or 1
+    if personal:
+        seconds = SECONDS if minutes is None else 60 * minutes
+        result = run_personal_simulation(params, n_seeds=seeds, jobs=n_jobs, seconds=seconds)
+        table = format_personal_simulation(result)
+    else:
+        result = run_simulation(params, n_seeds=seeds, jobs=n_jobs)
+        table = format_simulation(result)
+    print(json.dumps(result, indent=1) if as_json else table)
 
 
 @tools_app.command("export")

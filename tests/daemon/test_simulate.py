@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from daemon.cli import app
 from daemon.errors import FailedError
-from daemon.simulate import command, workers
+from daemon.simulate import command, personal_figures, workers
 from daemon.simulate.bank import Bank, load_bank
 from daemon.simulate.checks import (
     CHECKS,
@@ -343,6 +343,31 @@ def test_bad_parameters_end_the_command(tmp_path: Path, text: str, told: str) ->
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert told in line
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [((), 1800), (("--minutes", "60"), 3600)])
+def test_calls_of_personal_heads_have_their_own_length(
+    monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], seconds: int
+) -> None:
+    """Half an hour unless asked for otherwise."""
+    played: list[dict[str, object]] = []
+
+    def run(params: Path | None, **given: object) -> dict[str, object]:
+        played.append({"params": params} | given)
+        return {}
+
+    monkeypatch.setattr(personal_figures, "run_personal_simulation", run)
+    monkeypatch.setattr(personal_figures, "format_personal_simulation", lambda _: "a table")
+    result = CliRunner().invoke(app, ["simulate", "--personal", "--seeds", "3", "--jobs", "2", *asked])
+    assert (result.exit_code, result.stdout) == (0, "a table\n")
+    assert played == [{"params": None, "n_seeds": 3, "jobs": 2, "seconds": seconds}]
+
+
+def test_minutes_are_those_of_calls_of_personal_heads() -> None:
+    """Elsewhere they are refused, for the length of other calls is one of the parameters."""
+    result = CliRunner().invoke(app, ["simulate", "--minutes", "60"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--minutes goes with --personal" in result.stderr
 
 
 def children_of(pid: int) -> list[int]:
