@@ -375,12 +375,25 @@ class GallerySplitter:
             if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * self._now.wall.score:
                 return wall, search
         found = _search(lines, self._settings)
-        if found is not None and self._now.settled and self._now.wall is not None:
-            # What stood explains it as well: then only what a tile or the big region shows is new.
-            score = found[1].score_again(self._now.wall)
-            if score >= found[0].score and not any(map(found[1].is_divided, self._now.wall.tiles)):
-                return replace(self._now.wall, score=score), found[1]
-        return found
+        return self._still(lines, found) or found
+
+    def _still(self, lines: Lines, found: tuple[Wall, Search] | None) -> tuple[Wall, Search] | None:
+        """What stood, where it explains the picture as well: then only what a tile or the big region shows is new.
+
+        Where little is to be seen of the page, another picture may be taken for it: then its own page is looked at.
+        """
+        now = self._now
+        if not now.settled or now.wall is None or now.mask is None:
+            return None
+        if found is not None and _certain(found[0]):
+            search, least = found[1], found[0].score
+        else:
+            search = Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings)
+            least = SURE * _scale(now.wall)
+        score = search.score_again(now.wall)
+        if score < least or any(map(search.is_divided, now.wall.tiles)):
+            return None
+        return replace(now.wall, score=score), search
 
     def _compare(
         self, image: U8, tiles: tuple[Box, ...], found: tuple[Wall, Search] | None, time_s: float, *, sure: bool

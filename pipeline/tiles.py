@@ -193,6 +193,7 @@ class Search:
             form = UNEVEN_STRIP
         cover = float(min(1.0, total / (height * width)) ** COVER)
         missed = int((shares(self._sound, boxes) < MISSED_FROM).sum())
+        missed += sum(map(self._is_filled, tiles))
         form *= 1 - MISSED * missed / (len(boxes) + missed)
         return clear / total * self._outside(boxes) * cover * form
 
@@ -235,6 +236,11 @@ class Search:
     def is_divided(self, tile: Box) -> bool:
         """Whether a tile of an earlier picture holds several clear tiles of this one."""
         return sum(covered(box, [tile]) >= WITHIN for box in self._sound) > 1
+
+    def _is_filled(self, tile: Box) -> bool:
+        """Whether several clear tiles fill a tile: bars like the page at their edges joined two in the next column."""
+        parts = [box for box in self._sound if box != tile and covered(box, [tile]) >= WITHIN]
+        return len(parts) > 1 and covered(tile, parts) >= WITHIN
 
     def _page_area(self, box: Box) -> float:
         return float(self.mask.share(box, 1).sum()) * (box[2] - box[0])
@@ -493,9 +499,17 @@ class Search:
     def _pitch(self, anchors: list[Box], axis: int, side: int) -> float | None:
         """Distance from one tile to the next in x (axis 0) or y (axis 1); None where no two are neighbours."""
         most = side + self._settings.gutter_max * max(self.mask.size)
-        # Of somebody beside a dark wall a part was seen, as high as the tile or as wide.
+        # Of somebody beside a dark wall a part was seen, as high as the tile or as wide; and what is as large as a tile
+        # need not be clear.
         parts = [
-            box for box in self._sound if any(self._same(box, a, axis) and self._in_line(a, box, axis) for a in anchors)
+            box
+            for box in self._leaves
+            if any(
+                self._same(box, a, axis)
+                and self._in_line(a, box, axis)
+                and (box in self._sound or self._same(box, a, 1 - axis))
+                for a in anchors
+            )
         ]
         anchors = [*anchors, *(box for box in parts if box not in anchors)]
         steps = [
