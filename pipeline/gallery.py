@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.boxes import area, covered
-from pipeline.page import Lines, PageMask, find_pages
+from pipeline.page import Lines, Page, PageMask, find_pages
 from pipeline.probe import Probe, thumbnail
 from pipeline.screens import Rooms, faces_in, is_flat, shows_screen
 from pipeline.tiles import Search
@@ -166,10 +166,10 @@ def _shows_nothing(image: U8, settings: GallerySettings) -> bool:
     return float(spread.max()) < settings.contrast_min
 
 
-def _search(lines: Lines, settings: GallerySettings) -> tuple[Wall, Search] | None:
-    """The best explanation of a picture on any page; None where there is none."""
+def _search(lines: Lines, settings: GallerySettings, known: Page | None = None) -> tuple[Wall, Search] | None:
+    """The best explanation of a picture on any page, or on the one that is known; None where there is none."""
     options: list[tuple[float, Wall, Search]] = []
-    for page in find_pages(lines):
+    for page in ([known] if known else []) + find_pages(lines):
         search = Search(PageMask(lines, page, near=settings.page_tolerance), settings)
         wall = search.best()
         if wall is None or not _believed(wall):
@@ -236,11 +236,11 @@ class _State:
 
     tiles: the layout; settled: see `Layout`; firm: the layout comes from a picture that showed something. n_blank: how
     many pictures showed nothing before. search_at_s: when a full search is due; calm_s: when it will be due less often.
-    mask, wall: the page on which the layout was found, and the explanation. candidate, n_agree, since_s: a layout that
-    may follow, how often in a row it was found, since when. unsettled_s: when the layout was left. main: the big region
-    beside a strip; n_faceless: how often in a row no face was seen in it; main_look, n_still: some of its pixels when it
-    was last looked at, how often in a row they had not changed; is_film: whether it is shared. stirred_s: when a
-    picture did not fit last.
+    mask, wall: the page on which the layout was found, and the explanation; page: that of the last gallery, which an
+    application keeps through a re-flow. candidate, n_agree, since_s: a layout that may follow, how often in a row it was
+    found, since when. unsettled_s: when the layout was left. main: the big region beside a strip; n_faceless: how often
+    in a row no face was seen in it; main_look, n_still: some of its pixels when it was last looked at, how often in a
+    row they had not changed; is_film: whether it is shared. stirred_s: when a picture did not fit last.
     """
 
     tiles: tuple[Box, ...] = ()
@@ -251,6 +251,7 @@ class _State:
     calm_s: float = -np.inf
     probe: Probe | None = None
     mask: PageMask | None = None
+    page: Page | None = None
     wall: Wall | None = None
     candidate: tuple[Box, ...] = ()
     n_agree: int = 0
@@ -374,7 +375,7 @@ class GallerySplitter:
             self._now.mask = mask
             if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * self._now.wall.score:
                 return wall, search
-        found = _search(lines, self._settings)
+        found = _search(lines, self._settings, self._now.page)
         return self._still(lines, found) or found
 
     def _still(self, lines: Lines, found: tuple[Wall, Search] | None) -> tuple[Wall, Search] | None:
@@ -436,6 +437,7 @@ class GallerySplitter:
         self._now.tiles = self._now.tiles if self._now.firm and same_layout(tiles, self._now.tiles) else tiles
         self._now.settled, self._now.firm, self._now.n_agree = True, True, 0
         self._now.mask = found[1].mask if found else None
+        self._now.page = found[1].mask.page if found else self._now.page
         self._now.probe = Probe(image, self._now.tiles, self._now.mask, found[0].main if found else None)
         self._now.search_at_s, self._now.calm_s = time_s + SEARCH_EVERY_S, time_s + CALM_S
         self._now.wall, self._now.main = (found[0], found[0].main) if found else (None, None)

@@ -360,7 +360,9 @@ class Search:
         if len(left) > 1 and any(self._same(main, box, side) for box in grid for side in (0, 1)):
             # As high or as wide as a tile, and in pieces: a row or column of the grid.
             return None
-        mostly = any(area(box) >= MOSTLY * area(main) for box in left)
+        # What is shared is cut into lines; of somebody in the dark what shows reaches from top to bottom.
+        upright = sum(area(box) for box in left if self._same(box, main, 1))
+        mostly = max(upright, *map(area, left)) >= MOSTLY * area(main)
         walls = []
         to_the_edge = self._to_the_edge(main)
         for whole in dict.fromkeys((main, to_the_edge if apart(to_the_edge, grid) else main)):
