@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -21,7 +22,7 @@ from pipeline.gallery import (
     iou,
     same_layout,
 )
-from pipeline.page import Lines, PageMask, find_pages
+from pipeline.page import Lines, Page, PageMask, find_pages
 from pipeline.tiles import Search
 from pipeline.types import U8, Box, FaceBoxes
 from pipeline.walls import Wall, to_beat
@@ -1001,3 +1002,76 @@ def test_tiles_that_are_divided_are_no_longer_the_layout() -> None:
     after = grid(2, 2, tile=(160, 98))
     layouts = run(GallerySplitter(), *[wall((220, 344), high)] * 3, *[wall((220, 344), after, seed=1)] * 3)
     assert [(layout.tiles, layout.settled) for layout in layouts[2::3]] == [(tuple(high), True), (tuple(after), True)]
+
+
+def blurred(image: U8, box: Box) -> U8:
+    """The picture with four pixels along a box's edges that are mostly like the page."""
+    x0, y0, x1, y1 = box
+    edges = np.zeros(image.shape[:2], bool)
+    edges[y0:y1, x0:x1] = True
+    edges[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4] = False
+    rows, columns = np.ogrid[: edges.shape[0], : edges.shape[1]]
+    image[edges & ((rows // 4 + columns // 4) % 5 < 4)] = 20
+    return image
+
+
+def test_a_tile_that_two_clear_ones_fill_is_none() -> None:
+    """Three upright tiles explain three columns of two less well than six tiles do; where one is clear they may."""
+    boxes = grid(3, 2, tile=(160, 120), gutter=2)
+    upright = [(x0, 2, x1, 244) for x0, _, x1, _ in boxes[:3]]
+    search = Search(PageMask(Lines(wall((246, 488), boxes)), Page(np.array([[20.0, 0, 0]] * 3))), DEFAULT_GALLERY)
+    scores = [search.score_again(Wall(tuple(tiles), None, 0.0, regular=True)) for tiles in (boxes, upright)]
+    # All are clear, and three of three are filled: 1 - 0.3 * 3 / (3 + 3) = 0.85; the gutter in them takes 1 % more.
+    assert scores[1] / scores[0] == pytest.approx(0.84, abs=0.01)
+
+
+def test_an_unclear_tile_tells_how_far_tiles_are_apart() -> None:
+    """Of two in a strip one is clear; the other is as large, but its edges are mostly like the page."""
+    main, tiles = (119, 41, 632, 330), [(8, 116, 111, 176), (8, 196, 111, 256)]
+    image = blurred(wall((360, 640), [main, *tiles]), tiles[0])
+    assert close(find_tiles(image), [main, *tiles])
+
+
+def test_a_strip_stays_beside_a_page_with_a_piece_of_a_tiles_size() -> None:
+    """What is shared is another page all of a sudden, on which a picture like a tile stands in line with the strip."""
+    tiles = [(666, 17, 850, 121), (666, 131, 850, 235), (666, 245, 850, 349), (666, 359, 850, 463)]
+    pieces = [(4, 36, 656, 121), (4, 124, 654, 243), (4, 245, 453, 355), (455, 245, 655, 355), (4, 359, 376, 442)]
+    pieces.append((378, 359, 654, 442))
+    before = slide(wall((480, 854), tiles, page=244), (4, 36, 656, 442), paper=230)
+    after = [wall((480, 854), [*tiles, *pieces], page=244, seed=k) for k in range(10)]
+    assert not close(find_tiles(after[0]), tiles)
+    layouts = run(GallerySplitter(), before, *after)
+    assert all(layout.settled and set(tiles) <= set(layout.tiles) for layout in layouts)
+
+
+def stripes(image: U8, box: Box) -> U8:
+    """The picture with what has more lines of one colour than the page: fourteen upright stripes."""
+    x0, y0, x1, y1 = box
+    edges = np.linspace(x0, x1, 15).astype(int).tolist()
+    for k, (a, b) in enumerate(pairwise(edges)):
+        image[y0:y1, a:b] = (60 + 97 * k % 190, 250 - 53 * k % 190, 90)
+    return image
+
+
+def test_what_is_shared_may_have_more_lines_than_the_page() -> None:
+    """Of such a picture alone the page is not found; where it is known the strip is, and through a re-flow as well."""
+    size, tiles, main = strip()
+    shared = stripes(wall(size, tiles), main)
+    assert not set(tiles) & set(find_tiles(shared))
+    for before in (slide(wall(size, tiles), main), wall(size, grid(4, 3, tile=(210, 116), gutter=10))):
+        [*_, last] = run(GallerySplitter(), before, *[shared] * 8)
+        assert set(tiles) <= set(last.tiles)
+        assert last.settled
+
+
+def test_who_speaks_in_the_dark_is_cut_from_top_to_bottom() -> None:
+    """Of a dark room three upright parts show, none of them most of it: that is somebody, as lines are a page."""
+    size, tiles, main = strip(side="bottom")
+    image = wall(size, [*tiles, main])
+    x0, y0, x1, y1 = main
+    image[y0:y1, x0 + 110 : x0 + 170] = image[y0:y1, x0 + 430 : x0 + 490] = 20
+    assert close(find_tiles(image), [main, *tiles])
+    image[y0:y1, x0:x1] = 20
+    for y in range(y0, y1 - 60, 80):
+        image[y : y + 62, x0:x1] = 200
+    assert close(find_tiles(image), tiles)
