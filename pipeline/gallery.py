@@ -77,8 +77,6 @@ MAIN_STEP, MAIN_LEVELS, MAIN_CHANGED = 6, 10, 0.001
 """Every sixth pixel is looked at; it changed where a channel differs by more than this; of so few none did."""
 BIG_FACE: Final = 0.1
 """The face of who speaks is at least this part of the big region's height."""
-CLOSE_FACE, FACE_MOVES = 0.35, 0.01
-"""And so large, and changed on more than this share of it, it is nobody on a shared page, whatever the colours around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +207,13 @@ def _scale(wall: Wall) -> float:
     return ONE_TILE if len(wall.tiles) == 1 and wall.main is None else 1.0
 
 
-def _participants(image: U8, wall: Wall | None, speaker: Box | None = None) -> tuple[Box, ...]:
-    """The tiles of an explanation and who speaks beside them, in reading order; `speaker`: where that is known."""
+def _participants(image: U8, wall: Wall | None) -> tuple[Box, ...]:
+    """The tiles of an explanation and who speaks beside them, in reading order."""
     height, width = image.shape[:2]
     whole = (0, 0, width, height)
     if wall is None:
         return () if shows_screen(image, whole, certain=True) else (whole,)
-    known = wall.main is not None and speaker is not None and iou(wall.main, speaker) >= SAME_MAIN
-    if wall.main is None or not (known or (wall.camera_main and not shows_screen(image, wall.main))):
+    if wall.main is None or not wall.camera_main or shows_screen(image, wall.main):
         return _in_order(wall.tiles)
     return _in_order((*wall.tiles, wall.main))
 
@@ -241,8 +238,8 @@ class _State:
     many pictures showed nothing before. search_at_s: when a full search is due; calm_s: when it will be due less often.
     mask, wall: the page on which the layout was found, and the explanation; page: that of the last gallery, which an
     application keeps through a re-flow. candidate, n_agree, since_s: a layout that may follow, how often in a row it was
-    found, since when. unsettled_s: when the layout was left. main: the big region beside a strip; speaker: the same,
-    where somebody was seen in it; n_faceless: how often in a row no face was seen in it; main_look, n_still: some of its pixels when it was last looked at, how often in a
+    found, since when. unsettled_s: when the layout was left. main: the big region beside a strip; n_faceless: how often
+    in a row no face was seen in it; main_look, n_still: some of its pixels when it was last looked at, how often in a
     row they had not changed; is_film: whether it is shared. stirred_s: when a picture did not fit last.
     """
 
@@ -261,7 +258,6 @@ class _State:
     since_s: float = 0.0
     unsettled_s: float = 0.0
     main: Box | None = None
-    speaker: Box | None = None
     n_faceless: int = 0
     is_film: bool = False
     main_look: NDArray[np.int16] | None = None
@@ -330,11 +326,11 @@ class GallerySplitter:
         if self._now.firm and fits and self._now.settled and time_s < self._now.search_at_s:
             return
         if self._now.firm and not fits:
-            self._now.stirred_s, self._now.speaker = time_s, None
+            self._now.stirred_s = time_s
         is_calm = time_s >= self._now.calm_s and self._now.wall is not None
         self._now.search_at_s = time_s + (CALM_EVERY_S if is_calm else SEARCH_EVERY_S)
         found = self._find(Lines(image), known=fits)
-        tiles = _participants(image, found[0] if found else None, self._now.speaker)
+        tiles = _participants(image, found[0] if found else None)
         if self._now.settled and not fits and self._now.firm and not _alike(tiles, self._now.tiles):
             # What was seen of faces before says nothing of what shows now.
             self._now.settled, self._now.unsettled_s, self._now.n_agree = False, time_s, 0
@@ -390,16 +386,15 @@ class GallerySplitter:
         now = self._now
         if not now.settled or now.wall is None or now.mask is None:
             return None
-        options = [(found[1], found[0].score)] if found is not None else []
-        if found is None or found[1].mask.page is not now.mask.page:
-            own = Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings)
+        if found is not None and _certain(found[0]):
+            search, least = found[1], found[0].score
+        else:
+            search = Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings)
             least = SURE * _scale(now.wall)
-            options.append((own, least if found is None else max(least, found[0].score - BETTER)))
-        for search, least in options:
-            score = search.score_again(now.wall)
-            if score >= least and not any(map(search.is_divided, now.wall.tiles)):
-                return replace(now.wall, score=score), search
-        return None
+        score = search.score_again(now.wall)
+        if score < least or any(map(search.is_divided, now.wall.tiles)):
+            return None
+        return replace(now.wall, score=score), search
 
     def _compare(
         self, image: U8, tiles: tuple[Box, ...], found: tuple[Wall, Search] | None, time_s: float, *, sure: bool
@@ -451,23 +446,15 @@ class GallerySplitter:
     def _watch_main(self, image: U8, faces: FaceBoxes) -> None:
         """Whether the big region beside a strip shows who speaks, or a film without anybody, or a still page."""
         now = self._now
-        if now.main is None:
+        if now.main is None or now.main not in now.tiles:
             return
         x0, y0, x1, y1 = now.main
         look = image[y0:y1:MAIN_STEP, x0:x1:MAIN_STEP].astype(np.int16)
-        first = now.main_look is None
-        changed = np.abs(look - (look if now.main_look is None else now.main_look)) > MAIN_LEVELS
+        changed = 1.0 if now.main_look is None else float((np.abs(look - now.main_look) > MAIN_LEVELS).mean())
+        now.n_still = now.n_still + 1 if changed <= MAIN_CHANGED else 0
         now.main_look = look
-        face = max(faces_in(now.main, faces), key=lambda face: face[3] - face[1], default=(x0, y0, x0, y0))
-        size = (face[3] - face[1]) / (y1 - y0)
-        if now.main not in now.tiles:
-            left, top, right, bottom = (max(0, side - (x0, y0)[i % 2]) // MAIN_STEP for i, side in enumerate(face))
-            if size >= CLOSE_FACE and changed[top:bottom, left:right].mean() > FACE_MOVES:
-                now.tiles, now.speaker = _in_order((*now.tiles, now.main)), now.main
-            return
-        moves = changed.mean() > MAIN_CHANGED
-        now.n_still = 0 if moves or first else now.n_still + 1
-        now.n_faceless = 0 if size >= BIG_FACE else now.n_faceless + 1
+        seen = any(face[3] - face[1] >= BIG_FACE * (y1 - y0) for face in faces_in(now.main, faces))
+        now.n_faceless = 0 if seen else now.n_faceless + 1
         is_page = now.n_still >= STILL_LOOKS and is_flat(image, now.main)
         now.is_film = now.n_faceless >= NO_FACE_LOOKS or is_page
 
