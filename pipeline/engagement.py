@@ -239,6 +239,7 @@ class Engagement:
         if gone:
             self._faces.forget(gone)
             self._steps.forget(gone)
+            self._alike.forget(gone)
             for name in gone:
                 del self._members[name]
         for name in names:
@@ -331,10 +332,15 @@ class _Alike:
         if second % s.every_s == 0:
             for lag in s.alike_lags_s:
                 self._expect(second, _apart(names, faces[-1], faces[-1 - lag]))
-            self._forget(second - s.synchrony.window_s)
+            self._expire(second - s.synchrony.window_s)
             self._limits = {name: self._limit(name) for name in names}
         apart = _apart(names, faces[-1], faces[-1])
         self.without = {name: value < self._limits.get(name, s.alike) for name, value in apart.items()}
+
+    def forget(self, names: list[str]) -> None:
+        """Drops all about these members."""
+        for name in names:
+            self._chance.pop(name, None)
 
     def _expect(self, second: int, apart: Mapping[str, float]) -> None:
         """Takes in how far apart all but each member are at different moments: by chance."""
@@ -343,7 +349,7 @@ class _Alike:
             seconds.append(second)
             values.append(value)
 
-    def _forget(self, until: int) -> None:
+    def _expire(self, until: int) -> None:
         """Drops what was chance up to a second."""
         for name, (seconds, values) in list(self._chance.items()):
             while seconds and seconds[0] <= until:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from analysed import HAPPY, NEUTRAL, group_second, reading, write_call, write_folder
 from analysed import event as line
 from builders import fused, p
@@ -28,7 +29,7 @@ from daemon.custody import expire_people, trim_closed
 from daemon.erasure import Eraser, Erasure, erase_files, erase_offline, forget_topics
 from daemon.erasure_folders import erase_from_folder
 from daemon.erasure_register import register, registered
-from daemon.page.live import Client, LivePage
+from daemon.page.live import STREAM, Client, LivePage
 from daemon.report.page import write_report
 from daemon.session import SessionInfo
 from daemon.sessions import Plan
@@ -321,7 +322,7 @@ def test_a_page_that_is_open_forgets_too(tmp_path: Path) -> None:
     async def main() -> None:
         page = LivePage()
         client = Client()
-        page._clients.add(client)
+        page._clients[client] = make_mocked_request("GET", STREAM)
         await page.events(INFO, [Event("session_started", 0.0, (), {})])
         for number in range(5):
             await page.second(INFO, second(number))
