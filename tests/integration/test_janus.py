@@ -104,8 +104,8 @@ def test_sees_everybody_and_follows_who_comes_and_goes(
     with sniffed(namespaces.bot) as packets:
         watcher = bot()
         first = _levels(watcher.until(_sees(*LEVELS[:3])))
-        assert watcher.heard[0]["state"] == "waiting"
-        assert any(line.get("state") == "live" for line in watcher.heard)
+        states = [line["state"] for line in watcher.heard if "state" in line]
+        assert states in (["waiting", "live"], ["live"])  # a first picture may come with the connection
         assert len(first) == 3
         inside = _bot_in(callers)
         assert inside is not None
