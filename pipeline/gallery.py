@@ -6,14 +6,14 @@ pictures agree on it, so that tiles in motion do not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.boxes import area, covered
-from pipeline.page import Lines, Page, PageMask, find_pages
+from pipeline.boxes import area, covered, lie_in
+from pipeline.page import SAME_PAGE, Lines, Page, PageMask, find_pages
 from pipeline.probe import Probe, thumbnail
 from pipeline.screens import Rooms, faces_in, is_flat, shows_screen
 from pipeline.tiles import Search
@@ -204,7 +204,12 @@ def _certain(wall: Wall) -> bool:
 
 def _scale(wall: Wall) -> float:
     """What scores are measured with: one tile on a page scores lower than a gallery."""
-    return ONE_TILE if len(wall.tiles) == 1 and wall.main is None else 1.0
+    return ONE_TILE if _is_lone(wall) else 1.0
+
+
+def _is_lone(wall: Wall) -> bool:
+    """Whether an explanation is one tile on a page."""
+    return len(wall.tiles) == 1 and wall.main is None
 
 
 def _participants(image: U8, wall: Wall | None) -> tuple[Box, ...]:
@@ -336,8 +341,10 @@ class GallerySplitter:
             self._now.settled, self._now.unsettled_s, self._now.n_agree = False, time_s, 0
         if found and len(found[0].tiles) > 1 and self._cuts_a_face(found[0], time_s):
             found, tiles = None, ((0, 0, self._size[1], self._size[0]),)
-        # A gallery seldom turns into nothing: more likely its tiles are in motion.
-        sure = _certain(found[0]) if found else len(self._now.tiles) <= 1
+        # A gallery seldom turns into nothing, or into one tile: more likely its tiles are in motion.
+        sure = found is not None and _certain(found[0])
+        if found is None or _is_lone(found[0]):
+            sure = (found is None or sure) and len(self._now.tiles) <= 1
         if not self._now.firm:
             if sure:
                 self._settle(image, tiles, found, time_s)
@@ -368,33 +375,47 @@ class GallerySplitter:
 
     def _find(self, lines: Lines, *, known: bool) -> tuple[Wall, Search] | None:
         """The best explanation: on the known page, over time, while that does; else on any."""
-        if known and self._now.settled and self._now.mask is not None and self._now.wall is not None:
-            mask = PageMask(lines, self._now.mask.page, near=self._settings.page_tolerance, before=self._now.mask)
+        now, lone = self._now, None
+        if known and now.settled and now.mask is not None and now.wall is not None:
+            mask = PageMask(lines, now.mask.page, near=self._settings.page_tolerance, before=now.mask)
             search = Search(mask, self._settings)
             wall = search.best()
-            self._now.mask = mask
-            if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * self._now.wall.score:
-                return wall, search
-        found = _search(lines, self._settings, self._now.page)
+            now.mask = mask
+            if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * now.wall.score:
+                if not _is_lone(wall):
+                    return wall, search
+                # What is one tile on one page may be a gallery on another.
+                lone = wall, search
+        found = _search(lines, self._settings, now.page)
+        if lone and (found is None or _is_lone(found[0])):
+            return lone
         return self._still(lines, found) or found
 
     def _still(self, lines: Lines, found: tuple[Wall, Search] | None) -> tuple[Wall, Search] | None:
-        """What stood, where it explains the picture as well: then only what a tile or the big region shows is new.
+        """What stood, where it explains the picture as well: then only what a tile or what is beside them shows is new.
 
-        Where little is to be seen of the page, another picture may be taken for it: then its own page is looked at.
+        Where little is to be seen of the page, another picture may be taken for it: so its own page is looked at, too.
+        Tiles that have moved come back where nothing else is certain.
         """
         now = self._now
-        if not now.settled or now.wall is None or now.mask is None:
+        if now.wall is None or now.mask is None:
             return None
-        if found is not None and _certain(found[0]):
-            search, least = found[1], found[0].score
-        else:
-            search = Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings)
-            least = SURE * _scale(now.wall)
-        score = search.score_again(now.wall)
-        if score < least or any(map(search.is_divided, now.wall.tiles)):
+        sure = found is not None and _certain(found[0])
+        if sure and not now.settled:
             return None
-        return replace(now.wall, score=score), search
+        least = SURE if now.settled else WALL_MIN
+        if found is not None:
+            # What leaves out people who were there a moment ago must be clearly better.
+            fewer = len(found[0].tiles) < len(now.wall.tiles) and lie_in(found[0].tiles, now.wall.tiles)
+            least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer else 0.0))
+        searches = [found[1]] if found is not None and sure else []
+        if found is None or not sure or np.abs(found[1].mask.page.plane - now.mask.page.plane).max() > SAME_PAGE:
+            searches.append(Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings))
+        for search in searches:
+            wall = search.again(now.wall)
+            if wall.score >= least * _scale(wall) and not any(map(search.is_divided, wall.tiles)):
+                return wall, search
+        return None
 
     def _compare(
         self, image: U8, tiles: tuple[Box, ...], found: tuple[Wall, Search] | None, time_s: float, *, sure: bool

@@ -357,7 +357,10 @@ class TileIdentity:
             return
         moved = sorted({*_moved(alike, settings), *_moved(middles, settings)})
         if len(jumped) > 1 or moved:
-            self._exchange(looks, sorted({*jumped, *moved}), time_s)
+            # Whoever shows what another showed, and that is where the tile lies, is not found by another crop.
+            whole = np.where(np.isin(np.arange(len(people)), moved), own, 1.0)
+            rows = sorted({*jumped, *moved})
+            self._exchange(looks, rows, whole[rows], time_s)
         # Who switched the camera off is nobody else, and there is nobody to be read.
         plain = without_camera(looks)
         for i in jumped:
@@ -368,11 +371,15 @@ class TileIdentity:
         if doubtful:
             self._mend(looks, doubtful, time_s)
 
-    def _exchange(self, looks: Looks, rows: list[int], time_s: float) -> None:
-        """Some pictures of an unchanged layout jumped at once: who is where another of them was?"""
+    def _exchange(self, looks: Looks, rows: list[int], whole: F64, time_s: float) -> None:
+        """Some pictures of an unchanged layout jumped at once: who is where another of them was?
+
+        whole: (rows,) how much each is at most as it was.
+        """
         settings = self._settings
         people = [self._places[i].person for i in rows]
         alike = compare(looks.take(rows), [person.known_by() for person in people], same_person)
+        np.fill_diagonal(alike, np.minimum(whole, alike.diagonal()))
         own = alike.diagonal()
         wanted, clear = matched(
             alike,

@@ -4,7 +4,8 @@ Cutting alone misses tiles that are as dark as the page; so what was cut is expl
 as a big region beside such a grid, and the cells that the grid asks for are looked at again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -99,6 +100,8 @@ MOSTLY: Final = 0.6
 """A piece that takes so much of a big region is what it shows."""
 HALF: Final = 0.5
 """A line of a big region is not page on more than this share."""
+HANG_PX: Final = 4
+"""Tiles that hang together are as long as so many with their gutters, but for so much."""
 NEXT_LINE: Final = 0.04
 """Lines of a shared page are no further apart than this share of the picture's height."""
 OBVIOUS: Final = 0.9
@@ -200,6 +203,26 @@ class Search:
     def score_again(self, wall: Wall) -> float:
         """How well an explanation of an earlier picture explains this one, in [0, 1]."""
         return self._score(wall.tiles, wall.main, whole_main=wall.whole_main, regular=wall.regular)
+
+    def again(self, wall: Wall) -> Wall:
+        """The tiles of an earlier picture and what is beside them in this one, with the score of that."""
+        whole = replace(wall, tiles=tuple(self._without_border(wall.tiles)) if wall.regular else wall.tiles)
+        beside = self._with_main(list(whole.tiles), regular=wall.regular) if wall.main else None
+        walls = [replace(whole, score=self.score_again(whole)), *([beside] if beside else [])]
+        # The same layout keeps its boxes.
+        return replace(max(walls, key=lambda wall: wall.score), tiles=wall.tiles)
+
+    def _without_border(self, tiles: Sequence[Box]) -> Iterator[Box]:
+        """Equal tiles, each as large as its row and its column where it was cut along the border around who spoke."""
+        for box in tiles:
+            sides = list(box)
+            for axis in (0, 1):
+                line = [other for other in tiles if self._in_line(other, box, 1 - axis)]
+                for side, largest in ((axis, min), (axis + 2, max)):
+                    edge = largest(other[side] for other in line)
+                    sides[side] = edge if abs(edge - box[side]) <= ACCENT_MAX_PX else box[side]
+            whole = (sides[0], sides[1], sides[2], sides[3])
+            yield whole if self.evidence(whole) > self.evidence(box) else box
 
     def _expected(self, box: Box) -> float:
         """Evidence of a box where a grid asks for one: edges as dark as the page count half where the middle shows."""
@@ -357,8 +380,9 @@ class Search:
         if len(left) > 1 and area(main) < area(hull_of(grid)) and self._is_strip(left):
             # Nobody shares a row of equal pictures: the row is the strip, and the grid is on the page that is shared.
             return None
-        if len(left) > 1 and any(self._same(main, box, side) for box in grid for side in (0, 1)):
-            # As high or as wide as a tile, and in pieces: a row or column of the grid.
+        level = any(self._same(main, box, side) for box in grid for side in (0, 1))
+        if level and (len(left) > 1 or self._hangs(main, grid)):
+            # As high or as wide as a tile, and in pieces or as long as several: a row or column of the grid.
             return None
         # What is shared is cut into lines; of somebody in the dark what shows reaches from top to bottom.
         upright = sum(area(box) for box in left if self._same(box, main, 1))
@@ -370,6 +394,17 @@ class Search:
             score = self._score(grid, whole, whole_main=one, regular=regular)
             walls.append(Wall(tuple(grid), whole, score, one, mostly, regular))
         return max(walls, key=lambda wall: wall.score)
+
+    def _hangs(self, main: Box, grid: list[Box]) -> bool:
+        """Whether a region in line with equal tiles is as long as some of them with their gutters: these hang together."""
+        for axis in (0, 1):
+            side = round(float(np.median([box[axis + 2] - box[axis] for box in grid])))
+            ways = [b[axis] - a[axis] for a in grid for b in grid if b[axis] - a[axis] >= side]
+            if ways and all(self._in_line(box, main, axis) for box in grid):
+                n, over = divmod(main[axis + 2] - main[axis] + min(ways) - side + HANG_PX, min(ways))
+                if n > 1 and over <= 2 * HANG_PX:
+                    return True
+        return False
 
     def _to_the_edge(self, main: Box) -> Box:
         """A big region with what shows right above and below it where tool bars are: lines of a shared page."""

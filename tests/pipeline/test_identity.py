@@ -13,6 +13,7 @@ from cameras import avatar, camera, layout, wall_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.appearance import look_at
 from pipeline.identity import WALL, IdentitySettings, Seat, TileIdentity, _on_picture, pseudonym
 from pipeline.types import U8, Box
 
@@ -406,3 +407,14 @@ def test_somebody_who_comes_slowly_where_another_was_is_new() -> None:
     assert first not in P[:4]
     assert others == P[1:4]
     assert all(call.certain)
+
+
+@pytest.mark.parametrize(("whole", "after"), [(1.0, [0, 1]), (0.5, [1, 0])])
+def test_who_is_not_as_they_were_is_not_held_by_another_crop(whole: float, after: list[int]) -> None:
+    """Two look alike at some scale, by more than what a swap must gain; but neither whole picture is as it was."""
+    call = Call()
+    alike = [mixed(1, 2, 0.35), mixed(1, 2, 0.65)]
+    call.show([*alike, 3, 4], FOUR, looks=3)
+    looks = look_at(wall_of([*alike[::-1], camera(3), camera(4)], FOUR), FOUR)
+    call.identity._exchange(looks, [0, 1], np.full(2, whole), 0.6)
+    assert [place.person.name for place in call.identity._places] == [P[after[0]], P[after[1]], P[2], P[3]]
