@@ -35,7 +35,7 @@ from daemon.simulate.world import NOBODY, World, make_world
 from models.manifest import find_entry
 from models.personal.gate import DEFAULT_GATE
 from models.personal.heads import Arms, generic_arms
-from models.personal.learners import DEFAULT_WEIGHTING, HeadLearner, Weighting
+from models.personal.learners import GROUP_ALONE, HeadLearner, Weighting
 from models.personal.pooled import pooled_silhouette
 from models.personal.samples import Origin, Samples
 from models.personal.training import Job, train_and_judge
@@ -182,7 +182,7 @@ def tried(name: str, person: int, weight: float) -> Tried:
     rng = np.random.default_rng([person, list(SORTS).index(name), _STREAM])
     samples, felt = samples_of(world, bank, params, lambda felt: sort.labels(felt, rng))
     generic = _generic_here()
-    learner = HeadLearner(generic, weighting=Weighting(group=weight))
+    learner = HeadLearner(generic, alone=Weighting(group=weight))
     models = find_entry("pixel").sha256, find_entry("landmark").sha256
     pooled = partial(pooled_silhouette, models, n_components=DEFAULT_GATE.n_components)
     verdict, _ = train_and_judge(samples, Job("head", 0, models), personal=learner, generic=generic, pooled=pooled)
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first person")
     parser.add_argument("--sort", action="append", choices=list(SORTS), help="only these")
     parser.add_argument(
-        "--weight", type=float, default=DEFAULT_WEIGHTING.group, help="of a label; the more, the more changes"
+        "--weight", type=float, default=GROUP_ALONE.group, help="of a label; the more, the more changes"
     )
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
@@ -13,9 +14,9 @@ ALL: Final = DEFAULT_CALL
 
 ADAPTIVE: Final = replace(
     ALL,
-    afterwards=replace(ALL.afterwards, engagement=replace(ALL.afterwards.engagement, unengaged_p=1.0)),
+    afterwards=replace(ALL.afterwards, engagement=replace(ALL.afterwards.engagement, odds=inf)),
 )
-"""No p-value is above 1: nobody is ever unengaged, and everybody counts. What is settled of it is the step after it."""
+"""No odds are beyond all bounds: nobody is ever unengaged, and everybody counts. What is settled of it is the step after it."""
 
 MEAN: Final = replace(ADAPTIVE, fusion=replace(DEFAULT_FUSION, gain=0.0, rest=0.5))
 """Weights that never leave 0.5."""

@@ -78,10 +78,7 @@ def contest(learner: str, generic: Arms) -> Contest:
 
 def _head(generic: Arms, earlier: Known, later: Samples, classes: Bool, seed: int) -> Answers:
     def fresh(start: Arms) -> Callable[[float], Learner]:
-        # No watching: rows of data sets are few, and no stream; the penalty is chosen inside instead.
-        return lambda penalty: HeadLearner(
-            start, settings=FitSettings(penalty=penalty), n_watched=len(earlier.samples) + 1
-        )
+        return lambda penalty: HeadLearner(start, settings=FitSettings(penalty=penalty))
 
     scratch = untrained(generic, seed)
     return {

@@ -80,8 +80,7 @@ def _answers(earlier: Samples, later: Samples, generic: Arms, method: Method, se
     result = []
     for fraction in FRACTIONS:
         chosen = earlier.take(order[: _count(fraction, len(order))])
-        # Rows of data sets are no stream: none of the few is kept from learning.
-        result.append(HeadLearner(generic, n_watched=len(earlier) + 1).fit(chosen).predict_proba(later))
+        result.append(HeadLearner(generic).fit(chosen).predict_proba(later))
     return np.stack(result)
 
 

@@ -82,8 +82,7 @@ def curves_of(
 
     def point(order: I64, fraction: float) -> CurvePoint:
         n = max(1, round(fraction * len(earlier)))
-        # None of the few that were chosen is kept from learning.
-        head = HeadLearner(generic, n_watched=len(earlier) + 1).fit(earlier.take(order[:n]))
+        head = HeadLearner(generic).fit(earlier.take(order[:n]))
         after = restricted(head.predict_proba(known), classes)
         gain = scores(known.label, after).uar - scores(known.label, before).uar
         said = before.argmax(axis=1).astype(np.int64), after.argmax(axis=1).astype(np.int64)

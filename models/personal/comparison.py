@@ -69,6 +69,17 @@ def best_softness(target: F64, probabilities: F64) -> float:
     return float(np.exp(found.x))
 
 
+def mistaken(probabilities: F64, told: F64, noise: F64) -> F64:
+    """(m, k) how likely each label is to be told, where it is the reading but for a share of noise.
+
+    The forward correction of Patrini et al. 2017, "Making deep neural networks robust to label noise": what is wrong
+    costs no more than noise does, whoever is sure of something else.
+
+    told: (k,) how often each class is told; noise: (m, 1) share of labels that are told whatever is shown.
+    """
+    return np.asarray((1 - noise) * probabilities + noise * told)
+
+
 def drawn_blocks(n_blocks: int, *, n_resamples: int, seed: int) -> I64:
     """(r, b): how often each of b blocks is in each of r resamples of as many blocks."""
     rng = np.random.default_rng(seed)
@@ -105,9 +116,7 @@ def correlation_gain(rows: Rows, drawn: I64, *, level: float) -> Gain:
 def calibration_error(target: F64, probabilities: F64, *, n_bins: int) -> float:
     """Mean over bins of equal mass of |what the labels give the largest class - its probability|.
 
-    `pipeline.metrics.expected_calibration_error` for soft labels, and the same for sure ones. What the group says is a
-    distribution, and a head that says the same is calibrated: against the label's largest class alone, every head that
-    learnt from soft labels would look too unsure.
+    `pipeline.metrics.expected_calibration_error`, for soft labels, too.
     """
     top = probabilities.argmax(axis=1)
     at = np.arange(len(top))
@@ -117,6 +126,24 @@ def calibration_error(target: F64, probabilities: F64, *, n_bins: int) -> float:
     order = np.argsort(tie, kind="stable")
     gap = (given - sure[tie])[order]
     return float(np.abs(np.add.reduceat(gap, bin_edges(len(gap), n_bins)[:-1])).sum() / len(gap))
+
+
+def calibration_lost(rows: Rows, drawn: I64, *, n_bins: int, level: float) -> float:
+    """One-sided lower bound of how much larger the personal head's calibration error is; above 0 it is surely larger.
+
+    Bins stay those of all rows: only how often each row counts is drawn.
+    """
+
+    def errors(p: F64) -> F64:
+        top, at = p.argmax(axis=1), np.arange(len(p))
+        edges = bin_edges(len(p), n_bins)
+        of_bin = np.empty(len(p), dtype=np.int64)
+        of_bin[np.argsort(p[at, top], kind="stable")] = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+        off = np.zeros((rows.n_blocks, n_bins))
+        np.add.at(off, (rows.block, of_bin), rows.target[at, top] - p[at, top])
+        return np.asarray(np.abs(drawn @ off).sum(axis=1) / (drawn @ np.bincount(rows.block)))
+
+    return float(np.quantile(errors(rows.personal) - errors(rows.generic), 1 - level))
 
 
 def separability(features: F32 | F64, label: I64, *, n_components: int) -> float:

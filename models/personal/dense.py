@@ -6,7 +6,7 @@ around these: a few samples move the head little, many much. Distances are measu
 features at hand, so that one penalty fits both arms.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,11 +15,9 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from models.personal.heads import Arm, DenseHead
-from pipeline.emotions import F32, F64, N_EMOTIONS, softmax
+from pipeline.emotions import F32, F64, N_EMOTIONS
 
 _TINY: Final = 1e-12
-_PATIENCE: Final = 5
-_SOFTER: Final = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,67 +43,25 @@ class Examples:
     target: F64
     weight: F64
 
-    def loss(self, logits: F32, temperature: float) -> float:
-        """Mean cross-entropy in nats, by weight."""
-        each = -(self.target * np.log(softmax(logits, temperature=temperature) + _TINY)).sum(axis=1)
-        return float((self.weight * each).sum() / self.weight.sum())
 
-
-def fine_tuned(
-    arm: Arm,
-    examples: Examples,
-    *,
-    free: NDArray[np.bool_],
-    held_out: Examples | None = None,
-    settings: FitSettings = DEFAULT_FIT,
-) -> Arm:
+def fine_tuned(arm: Arm, examples: Examples, *, free: NDArray[np.bool_], settings: FitSettings = DEFAULT_FIT) -> Arm:
     """The arm with its head fitted to at least one example.
 
     free: (7,) classes whose output weights and bias may move: those that were seen. The logit of another class still
     follows the hidden layer.
-
-    held_out: later examples; with these, fitting ends as soon as their loss has not fallen for five iterations, the
-    best weights are taken, and logits are made smaller where that head is too sure of itself on them.
     """
     problem = _Problem(arm, examples, free)
-    start = np.zeros(problem.size)
-    best, best_loss, since = start, np.inf, 0
-
-    def look(u: F64) -> None:
-        nonlocal best, best_loss, since
-        if held_out is None:
-            return
-        loss = held_out.loss(problem.head(u).logits(held_out.embeddings), arm.temperature)
-        if loss < best_loss:
-            best, best_loss, since = u.copy(), loss, 0
-        else:
-            since += 1
-            if since >= _PATIENCE:
-                raise StopIteration
-
-    look(start)
     # More threads than one make small problems slower, on a busy machine fifty times.
     with threadpool_limits(1):
         found = minimize(
             problem.value,
-            start,
+            np.zeros(problem.size),
             args=(settings.penalty,),
             jac=True,
             method="L-BFGS-B",
-            callback=look,
             options={"maxiter": settings.iterations, "ftol": 1e-6},
         )
-    head = problem.head(found.x if held_out is None else best)
-    if held_out is not None:
-        head = _softened(head, arm, held_out)
-    return Arm(head, arm.temperature, arm.pool_temperature)
-
-
-def _softened(head: DenseHead, arm: Arm, held_out: Examples) -> DenseHead:
-    """The head with its logits multiplied by the factor of least loss on later examples; never by more than 1."""
-    logits = head.logits(held_out.embeddings)
-    factor = min(_SOFTER, key=lambda factor: held_out.loss(logits * np.float32(factor), arm.temperature))
-    return DenseHead(head.w1, head.b1, head.w2 * np.float32(factor), head.b2 * np.float32(factor))
+    return replace(arm, head=problem.head(found.x))
 
 
 class _Problem:

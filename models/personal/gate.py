@@ -15,14 +15,16 @@ from models.personal.comparison import (
     Rows,
     best_softness,
     calibration_error,
+    calibration_lost,
     correlation_gain,
     drawn_blocks,
     log_loss_gain,
+    mistaken,
     restricted,
     softened,
 )
 from models.personal.flips import Said, flips_of
-from models.personal.samples import Samples, stretches
+from models.personal.samples import GROUP_NOISE, Samples, stretches
 from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
 from pipeline.metrics import I64, Bool
 
@@ -36,7 +38,9 @@ class GateSettings:
     gap_s: samples so close before the later part are left out of both, so that no neighbouring frame is on both sides.
     n_of_class: samples that a class must have in the earlier part to be among those that are compared.
     level: of the one-sided intervals. n_resamples: of the bootstrap over blocks.
-    n_bins, ece_tolerance: the calibration error, over so many bins, may be larger than the generic one by so much.
+    n_bins, ece_tolerance: the calibration error, over so many bins, may be larger than the generic one by so much, and
+        by more where that is not sure.
+    noise: share of the group's labels that are taken to be wrong (`comparison.mistaken`); people's are not.
     confident: a generic reading is from this probability on. max_flipped: share of these that may change, but for those
         that somebody says to be wrong (`flips.flips_of`). confirming_runs: runs of one label that the group's word for
         that needs.
@@ -60,6 +64,7 @@ class GateSettings:
     confident: float = 0.9
     max_flipped: float = 0.05
     confirming_runs: int = 5
+    noise: float = GROUP_NOISE
     human_blocks: int = 5
     human_share: float = 0.5
     human_gap_s: float = 2.0
@@ -102,7 +107,7 @@ class Judged:
     """What both heads say of the m samples of the later part.
 
     time_s: (m,). personal, generic, target: (m, 7) probabilities; the target is what the others showed, or a person's
-    word. classes: indices of the classes that are compared, in order. block: (m,) what is drawn together by the
+    word (`Samples.told`). classes: indices of the classes that are compared, in order. block: (m,) what is drawn together by the
     bootstrap, ascending; None: tens of seconds. human: (m,) whether the target is a person's word; None: of none.
     """
 
@@ -135,6 +140,7 @@ class Figures:
     correlation: Gain
     ece_generic: float
     ece_personal: float
+    ece_lost: float
     n_confident: int
     n_flipped: int
     n_flipped_to_label: int
@@ -250,10 +256,13 @@ def _figures(
         restricted(p[known], judged.classes) for p in (judged.target, judged.generic, judged.personal)
     )
     rows = Rows(target, generic, personal, block)
-    of_generic, of_personal = best_softness(target, generic), best_softness(target, personal)
-    soft = Rows(target, softened(generic, of_generic), softened(personal, of_personal), block)
-    drawn = drawn_blocks(rows.n_blocks, n_resamples=settings.n_resamples, seed=seed)
     human = np.zeros(len(known), dtype=np.bool_) if judged.human is None else judged.human
+    told, noise = target.mean(axis=0), np.where(human[known], 0.0, settings.noise)[:, None]
+    wrong = Rows(target, mistaken(generic, told, noise), mistaken(personal, told, noise), block)
+    of_generic, of_personal = best_softness(target, generic), best_softness(target, personal)
+    softer = [mistaken(p, told, noise) for p in (softened(generic, of_generic), softened(personal, of_personal))]
+    soft = Rows(target, softer[0], softer[1], block)
+    drawn = drawn_blocks(rows.n_blocks, n_resamples=settings.n_resamples, seed=seed)
     top, generic_top, label = (p.argmax(axis=1) for p in (judged.personal, judged.generic, judged.target))
     confident = judged.generic.max(axis=1) >= settings.confident
     flips = flips_of(
@@ -268,8 +277,9 @@ def _figures(
         softness_generic=of_generic,
         softness_personal=of_personal,
         correlation=correlation_gain(rows, drawn, level=settings.level),
-        ece_generic=calibration_error(target, generic, n_bins=settings.n_bins),
-        ece_personal=calibration_error(target, personal, n_bins=settings.n_bins),
+        ece_generic=calibration_error(target, wrong.generic, n_bins=settings.n_bins),
+        ece_personal=calibration_error(target, wrong.personal, n_bins=settings.n_bins),
+        ece_lost=calibration_lost(wrong, drawn, n_bins=settings.n_bins, level=settings.level),
         n_confident=int((confident & ~flips.excused).sum()),
         n_flipped=int(flips.counted.sum()),
         n_flipped_to_label=int((flips.counted & (top == label)).sum()),
@@ -309,8 +319,8 @@ def _reasons(figures: Figures, settings: GateSettings) -> tuple[str, ...]:
     if not moves.low > 0:
         told = f"{moves.personal:.3f} is not better than {moves.generic:.3f} ({sure} {moves.low:+.3f})"
         reasons.append(f"correlation with the label {told}")
-    if figures.ece_personal > figures.ece_generic + settings.ece_tolerance:
-        told = f"{figures.ece_personal:.3f} is worse than {figures.ece_generic:.3f}"
+    if figures.ece_personal > figures.ece_generic + settings.ece_tolerance and figures.ece_lost > 0:
+        told = f"{figures.ece_personal:.3f} is surely worse than {figures.ece_generic:.3f}"
         reasons.append(f"calibration error {told} by more than {settings.ece_tolerance:g}")
     if figures.n_flipped > settings.max_flipped * figures.n_confident:
         told = f"{figures.n_flipped} of {figures.n_confident} confident generic readings"

@@ -22,10 +22,12 @@ from models.errors import ModelError
 from models.manifest import WEIGHTS, find_entry
 from models.personal.samples import Samples
 from pipeline.emotions import F32, F64, N_EMOTIONS, softmax
+from pipeline.metrics import Bool
 
 FILE: Final = "heads.npz"
 _HASH: Final = "sha256"
 _LARGEST_BYTES: Final = 1 << 26
+_TINY: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,16 +84,40 @@ class DenseHead:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """Classes that go on being read as before, by the head of before.
+
+    A head that learns some classes forgets the others: nothing holds these while the hidden layer and the logits beside
+    theirs move (catastrophic interference: McCloskey and Cohen 1989). classes: (7,) which these are.
+    """
+
+    head: DenseHead
+    classes: Bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Arm:
-    """A head and the temperatures of its model: alone, and as it enters the mean of both (decisions/0008)."""
+    """A head and the temperatures of its model: alone, and as it enters the mean of both (decisions/0008).
+
+    kept: of a head that learnt some classes only; the others have the probabilities of before, these share the rest.
+    """
 
     head: DenseHead
     temperature: float
     pool_temperature: float
+    kept: Kept | None = None
 
     def pool(self, embeddings: F32) -> F64:
         """(n, 7) probabilities as they enter the mean of both arms."""
-        return softmax(self.head.logits(embeddings), temperature=self.pool_temperature)
+        p = softmax(self.head.logits(embeddings), temperature=self.pool_temperature)
+        if self.kept is None:
+            return p
+        before = softmax(self.kept.head.logits(embeddings), temperature=self.pool_temperature)
+        kept = self.kept.classes
+        p[:, kept] = 0
+        p *= (1 - before[:, kept].sum(axis=1, keepdims=True)) / p.sum(axis=1, keepdims=True).clip(_TINY)
+        p[:, kept] = before[:, kept]
+        return p
 
 
 @dataclass(frozen=True, slots=True, eq=False)

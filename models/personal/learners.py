@@ -7,7 +7,7 @@ hash over them (`models.personal.heads.write_arrays`); it is checked before anyt
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self, get_args
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.personal.dense import DEFAULT_FIT, Examples, FitSettings, fine_tuned
-from models.personal.heads import Arm, Arms, head_of, read_arrays, write_arrays
-from models.personal.samples import Origin, Samples
+from models.personal.heads import Arm, Arms, Kept, head_of, read_arrays, write_arrays
+from models.personal.samples import GROUP_NOISE, Origin, Samples
 from pipeline.emotions import F64, N_EMOTIONS
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -66,8 +66,7 @@ class Weighting:
     """What a sample counts.
 
     group, human: weight of a label by where it comes from: the group's repeat themselves every second for as long as an
-        expression lasts, some 25 times, and one of six is wrong; a person was asked. Chosen on simulated groups
-        (decisions/0013).
+        expression lasts, some 25 times, and one of six is wrong; a person was asked.
     balance: each class counts by its number of samples to the power of -balance; 0 as they come, 1 all alike.
     """
 
@@ -87,6 +86,8 @@ class Weighting:
 
 
 DEFAULT_WEIGHTING: Final = Weighting()
+GROUP_ALONE: Final = Weighting(group=0.5)
+"""Of a head that learns from the group alone, which tells by itself what may be wrong; chosen on simulated groups (decisions/0013)."""
 
 
 def checked(samples: Samples, usable: NDArray[np.bool_] | None = None) -> Samples:
@@ -190,12 +191,24 @@ class OffsetLearner:
 class HeadLearner:
     """Both arms' dense heads, fine-tuned from the generic ones (TRANSFER, section 3.3; GROUP, section 5).
 
+    What the group says is a class that is right most of the time: its soft shares are as soft in a sure second as in
+    another, and a head that learns them becomes so. Where it is wrong the member feels something else, and the face
+    shows it: a label y counts (1 - noise) p_y / ((1 - noise) p_y + noise q_y), the probability that it is right where
+    the face reads p and wrong labels come as often as classes are told, q (the forward correction of Patrini et al.
+    2017, "Making deep neural networks robust to label noise"). A face that is always misread counts less, but alike in
+    all seconds. People's labels are learnt as they are.
+
+    A class that was hardly labelled is read as before, by the generic head, unless that reads it all the time: then it
+    is what a resting face is taken for.
+
     Args:
         generic: What it starts from.
         settings: How each head is fitted.
-        early_stopping: The last share of the time of the samples, on which fitting is watched, where these are enough.
-        n_watched: Samples of at least two classes that are enough; with fewer, all are learnt from.
-        gap_s: Before the watched part so much time is left out: neighbouring seconds show the same.
+        weighting: Where people labelled, too.
+        alone: Where all labels are the group's.
+        noise: Share of the group's labels that are taken to be wrong.
+        n_known: Labels of the group from which on a class is known; of a person's one is enough.
+        much: Mean generic probability from which on a class is read all the time.
     """
 
     name = "head"
@@ -206,37 +219,38 @@ class HeadLearner:
         *,
         settings: FitSettings = DEFAULT_FIT,
         weighting: Weighting = DEFAULT_WEIGHTING,
-        early_stopping: float = 0.2,
-        n_watched: int = 20,
-        gap_s: float = 10.0,
+        alone: Weighting = GROUP_ALONE,
+        noise: float = GROUP_NOISE,
+        n_known: int = 10,
+        much: float = 0.05,
     ) -> None:
         self._generic = generic
         self._settings = settings
         self._weighting = weighting
-        self._early_stopping = early_stopping
-        self._n_watched = n_watched
-        self._gap_s = gap_s
+        self._alone = alone
+        self._noise = noise
+        self._n_known = n_known
+        self._much = much
         self.arms_: Arms | None = None
 
     def fit(self, samples: Samples, seed: int = 0) -> Self:  # noqa: ARG002 (nothing is drawn)
         """See `Learner`."""
         known = checked(samples)
-        learnt, watched = self._parts(known)
-        free = np.bincount(learnt.label, minlength=N_EMOTIONS) > 0
-        weight = self._weighting.of(learnt)
-        later = None if watched is None else self._weighting.of(watched)
+        counts = np.bincount(known.label, minlength=N_EMOTIONS)
+        read = self._generic.predict_proba(known)
+        weighting = self._weighting if known.human.any() else self._alone
+        weight = weighting.of(replace(known, confidence=known.confidence * self._right(known, read)))
+        by_people = np.bincount(known.label[known.human], minlength=N_EMOTIONS) > 0
+        kept = (counts < self._n_known) & ~by_people & (read.mean(axis=0) < self._much)
 
         def tuned(arm: Arm, column: str) -> Arm:
-            here = np.isfinite(getattr(learnt, column)).all(axis=1)
+            embeddings = getattr(known, column)
+            here = np.isfinite(embeddings).all(axis=1)
             if not here.any():
                 return arm
-            held_out = None
-            if watched is not None and later is not None:
-                there = np.isfinite(getattr(watched, column)).all(axis=1)
-                if there.any():
-                    held_out = Examples(getattr(watched, column)[there], watched.target[there], later[there])
-            examples = Examples(getattr(learnt, column)[here], learnt.target[here], weight[here])
-            return fine_tuned(arm, examples, free=free, held_out=held_out, settings=self._settings)
+            examples = Examples(embeddings[here], known.told[here], weight[here])
+            learnt = fine_tuned(arm, examples, free=counts > 0, settings=self._settings)
+            return replace(learnt, kept=Kept(arm.head, kept) if kept.any() else None)
 
         self.arms_ = Arms(tuned(self._generic.pixel, "pixel"), tuned(self._generic.landmark, "landmark"))
         return self
@@ -251,12 +265,15 @@ class HeadLearner:
         """See `Learner`."""
         if self.arms_ is None:
             raise not_fitted(self.name)
-        arms = self.arms_
-        write_learner(path, self.name, arms.pixel.head.arrays("pixel.") | arms.landmark.head.arrays("landmark."))
+        arrays: dict[str, NDArray[Any]] = {}
+        for arm, prefix in ((self.arms_.pixel, "pixel."), (self.arms_.landmark, "landmark.")):
+            kept = np.zeros(N_EMOTIONS, dtype=np.bool_) if arm.kept is None else arm.kept.classes
+            arrays |= arm.head.arrays(prefix) | {prefix + "kept": kept}
+        write_learner(path, self.name, arrays)
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, generic: Arms, path: Path) -> Self:
-        """The learner that was saved; temperatures are those of the generic models.
+        """The learner that was saved; temperatures, and what reads the kept classes, are those of the generic models.
 
         Raises:
             ModelError: It was not one of these, or one of models with other embeddings.
@@ -267,22 +284,25 @@ class HeadLearner:
             if head.w1.shape[1] != arm.head.w1.shape[1]:
                 msg = f"{path} is a head for other models than these; take another version"
                 raise ModelError(msg)
-            heads.append(Arm(head, arm.temperature, arm.pool_temperature))
+            kept = np.asarray(arrays.get(prefix + "kept", np.zeros(N_EMOTIONS)))
+            if kept.shape != (N_EMOTIONS,) or not np.isin(kept, (0, 1)).all():
+                msg = f"{path} does not tell of {N_EMOTIONS} classes which are kept; take another version"
+                raise ModelError(msg)
+            heads.append(replace(arm, head=head, kept=Kept(arm.head, kept == 1) if kept.any() else None))
         learner = cls(generic)
         learner.arms_ = Arms(*heads)
         return learner
 
-    def _parts(self, samples: Samples) -> tuple[Samples, Samples | None]:
-        """What is learnt from, and what fitting is watched on, later by a gap."""
-        begin, end = samples.time_s[0], samples.time_s[-1]
-        cut = end - self._early_stopping * (end - begin)
-        watched = samples.take(samples.time_s > cut)
-        learnt = samples.take(samples.time_s <= cut - self._gap_s)
-        classes = set(watched.label.tolist())
-        # What is watched must not know a class that what is learnt from does not.
-        if len(watched) < self._n_watched or len(classes) < 2 or not classes <= set(learnt.label.tolist()):  # noqa: PLR2004
-            return samples, None
-        return learnt, watched
+    def _right(self, known: Samples, read: F64) -> F64:
+        """(n,) how likely each label is right; 1 of people's. read: (n, 7) what the generic heads say."""
+        group = ~known.human
+        right = np.ones(len(known))
+        if group.any():
+            label = known.label[group]
+            told = (np.bincount(label, minlength=N_EMOTIONS) / len(label))[label]
+            shown = (1 - self._noise) * read[group, label]
+            right[group] = shown / (shown + self._noise * told)
+        return right
 
 
 def write_learner(path: Path, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -27,6 +27,8 @@ class Origin(IntEnum):
     """A sheet of labels that was filled in."""
 
 
+GROUP_NOISE: Final = 0.15
+"""Share of the group's labels that are taken to be wrong; in simulated calls one of six is (decisions/0013)."""
 STRETCH_S: Final = 10.0
 """Samples of one label, farther apart than this, are two stretches; so much of one label is one at most."""
 
@@ -87,6 +89,14 @@ class Samples:
     def label(self) -> I64:
         """(n,) the largest class of each soft label."""
         return np.asarray(self.target.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def told(self) -> F64:
+        """(n, 7) what is learnt and judged: of the group's word the largest class, people's as it is.
+
+        The group's soft shares are those of its models, as soft in a sure second as in another.
+        """
+        return np.where(self.human[:, None], self.target, np.eye(self.target.shape[1])[self.label])
 
     @property
     def human(self) -> Bool:

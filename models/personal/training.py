@@ -181,7 +181,7 @@ def train_and_judge(
     apart = learnt.human | unmixed(learnt.time_s, learnt.label)
     clear = learnt.take(apart) if 2 * apart.sum() >= len(learnt) else learnt
     verdict = judge(
-        Judged(later.time_s, said, generic.predict_proba(later), later.target, classes, block, later.human),
+        Judged(later.time_s, said, generic.predict_proba(later), later.told, classes, block, later.human),
         n_trained=len(learnt),
         silhouette=separability(*features_of(clear, job.learner), n_components=gate.n_components),
         pooled_silhouette=pooled(classes) if job.learner in EMBEDDED else None,

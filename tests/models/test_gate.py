@@ -11,9 +11,11 @@ from models.personal.comparison import (
     Rows,
     best_softness,
     calibration_error,
+    calibration_lost,
     correlation_gain,
     drawn_blocks,
     log_loss_gain,
+    mistaken,
     restricted,
     separability,
     softened,
@@ -46,9 +48,11 @@ def turned(label: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     return ALPHABET[(np.searchsorted(ALPHABET, label) + 1) % 3]
 
 
-def verdict_on(judged: Judged, silhouette: float = 0.3, pooled: float | None = 0.3) -> Verdict:
+def verdict_on(
+    judged: Judged, silhouette: float = 0.3, pooled: float | None = 0.3, settings: GateSettings = DEFAULT_GATE
+) -> Verdict:
     """The verdict with enough to train on."""
-    return judge(judged, n_trained=300, silhouette=silhouette, pooled_silhouette=pooled, seed=1)
+    return judge(judged, n_trained=300, silhouette=silhouette, pooled_silhouette=pooled, seed=1, settings=settings)
 
 
 def case(
@@ -63,9 +67,10 @@ def case(
 
 def test_a_better_head_passes() -> None:
     """Right on five of six instead of two of three: every figure is better, no reason is given."""
-    verdict = verdict_on(case(personal=0.7))
+    verdict = verdict_on(case(personal=0.7), settings=GateSettings(noise=0.0))
     assert verdict.reasons == ()
     assert verdict.passed
+    assert verdict_on(case(personal=0.7)).passed
     assert (verdict.n_trained, verdict.n_judged, verdict.n_blocks) == (300, 200, 20)
     assert verdict.classes == ("happiness", "sadness", "neutral")
     figures = verdict.figures
@@ -82,6 +87,54 @@ def test_a_better_head_passes() -> None:
     assert figures.ece_personal == pytest.approx(abs((166 * 0.8 + 34 * 0.1) / 200 - 0.7))
     assert (figures.n_confident, figures.n_flipped) == (0, 0)
     assert verdict.as_json()["figures"]["log_loss"]["low"] == figures.log_loss.low
+
+
+def test_the_groups_labels_may_be_wrong_and_peoples_are_not() -> None:
+    """Two samples of a and two of b, each half and half: with a noise of 0.2 what is read with p is told with 0.8 p + 0.1."""
+    generic = np.array([[0.75, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.25]])
+    told, noise = np.array([0.5, 0.5]), np.array([[0.2], [0.2], [0.2], [0.0]])
+    assert mistaken(generic, told, noise) == pytest.approx(np.array([[0.7, 0.3], [0.7, 0.3], [0.3, 0.7], [0.75, 0.25]]))
+    base = case(personal=0.7)
+    human = Judged(*(getattr(base, name) for name in ("time_s", "personal", "generic", "target", "classes")), None, np.ones(200, dtype=np.bool_))  # fmt: skip
+    by_people, without = verdict_on(human).figures, verdict_on(base, settings=GateSettings(noise=0.0)).figures
+    by_group = verdict_on(base).figures
+    assert by_people is not None
+    assert without is not None
+    assert by_group is not None
+    assert (by_people.log_loss, by_people.ece_personal) == (without.log_loss, without.ece_personal)
+    assert by_group.log_loss != without.log_loss
+
+
+def test_a_calibration_that_may_be_worse_by_chance_is_no_reason() -> None:
+    """Two rows a block, all in one bin: drawn is which blocks count, and with them how far off each head is.
+
+    Labels say what is read in both rows of the first block and in one of two in the second. Sure to 0.5, the generic head is
+    off by 1/4 over both, 1/2 in the first and nothing in the second; sure to 1, the personal one by 1/4, nothing and 1/2.
+    """
+    target = np.eye(2)[[0, 0, 0, 1]]
+    rows = Rows(target, np.full((4, 2), 0.5), np.array([[1.0, 0.0]] * 4), np.array([0, 0, 1, 1]))
+    drawn = np.array([[1, 1], [2, 0], [0, 2]])
+    # What is lost is 0, -1/2 and 1/2: the median is 0, a tenth lies below -0.4.
+    assert calibration_lost(rows, drawn, n_bins=1, level=0.5) == pytest.approx(0)
+    assert calibration_lost(rows, drawn, n_bins=1, level=0.9) == pytest.approx(-0.4)
+
+
+def test_only_a_sure_loss_of_calibration_is_a_reason() -> None:
+    """The same figures, the bound above nothing and below: told in words or not at all."""
+    base = case(generic=0.65, personal=0.99, wrong_personal=12)
+    figures = verdict_on(base).figures
+    assert figures is not None
+    assert figures.ece_lost > 0
+    # One block of twenty is read with too much trust: larger by more than the tolerance, and no longer surely so.
+    label, at = shown(200), np.arange(200)
+    personal = np.where((at < 10)[:, None], soft(turned(label), 0.99), soft(label, 0.99))
+    unsure = verdict_on(
+        Judged(base.time_s, personal, soft(label, 0.985), np.eye(7)[label], CLASSES), settings=GateSettings(noise=0.0)
+    )
+    assert unsure.figures is not None
+    assert unsure.figures.ece_personal > unsure.figures.ece_generic + 0.02
+    assert unsure.figures.ece_lost <= 0
+    assert not any(reason.startswith("calibration") for reason in unsure.reasons)
 
 
 def test_a_worse_head_is_rejected() -> None:

@@ -15,7 +15,7 @@ from models.errors import ModelError
 from models.personal.affect import AffectLearner
 from models.personal.catalogue import LEARNERS, load_learner, make_learner
 from models.personal.classical import ClassicalLearner, ClassicalSettings
-from models.personal.dense import Examples, FitSettings, _Problem, fine_tuned
+from models.personal.dense import Examples, FitSettings, _Problem
 from models.personal.heads import Arm, Arms, DenseHead, generic_arms
 from models.personal.learners import (
     KINDS,
@@ -23,6 +23,7 @@ from models.personal.learners import (
     Learner,
     OffsetLearner,
     Weighting,
+    learner_arrays,
     write_learner,
 )
 from models.personal.samples import Origin, Samples
@@ -149,6 +150,18 @@ def test_human_labels_outweigh_the_groups() -> None:
     assert (said.argmax(axis=1) == 3).all()
 
 
+def test_how_the_group_weighs_alone_and_beside_people() -> None:
+    """One label of a person, and the group's weigh as beside people; all the group's, and they weigh as alone."""
+    base = by_group(person())
+    origin = base.origin.copy()
+    origin[0] = Origin.CORRECTION
+    for samples, counts in ((base, (False, True)), (replace(base, origin=origin), (True, False))):
+        plain = HeadLearner(ARMS).fit(samples).predict_proba(base)
+        heavier = (HeadLearner(ARMS, weighting=Weighting(group=5.0)), HeadLearner(ARMS, alone=Weighting(group=5.0)))
+        moved = tuple(bool((learner.fit(samples).predict_proba(base) != plain).any()) for learner in heavier)
+        assert moved == counts
+
+
 def test_the_gradient_is_that_of_the_loss() -> None:
     """Against finite differences, for fewer and for more samples than inputs."""
     for n in (4, 30):
@@ -172,7 +185,7 @@ def test_parameters_are_those_of_the_head_that_comes_of_them() -> None:
         problem = _Problem(ARMS.pixel, examples, np.ones(7, dtype=np.bool_))
         u = np.random.default_rng(0).normal(scale=0.5, size=problem.size)
         found = problem.head(u).logits(samples.pixel)
-        assert_allclose(problem.value(u, 0.0)[0] / n, examples.loss(found, 1.0), rtol=1e-4)
+        assert_allclose(problem.value(u, 0.0)[0], -np.log(softmax(found)[np.arange(n), samples.label]).sum(), rtol=1e-4)
 
 
 def test_classes_never_seen_are_left_alone() -> None:
@@ -209,38 +222,85 @@ def test_a_sample_without_a_mesh_teaches_the_pixel_arm_alone() -> None:
     assert np.isnan(classical.predict_proba(unread)).all()
 
 
-def noisy() -> Samples:
-    """A person whose labels are all chance: 200 samples, one a minute."""
-    base = person(200, noise=1.0)
-    return replace(base, target=np.eye(7)[np.random.default_rng(0).integers(0, 3, 200)])
+def by_group(samples: Samples) -> Samples:
+    """The same, labelled by the group."""
+    return replace(samples, origin=np.full(len(samples), Origin.GROUP, dtype=np.uint8))
 
 
-def test_fitting_ends_where_later_samples_say_so() -> None:
-    """Labels of chance: with the later fifth watched the head stays nearer to the generic one and less sure."""
-    watched = HeadLearner(ARMS, settings=FitSettings(penalty=0.01, iterations=100)).fit(noisy())
-    blind = HeadLearner(ARMS, settings=FitSettings(penalty=0.01, iterations=100), n_watched=999).fit(noisy())
-    new = replace(person(200, seed=7, noise=1.0), target=noisy().target[::-1])
-    sure = [learner.predict_proba(new).max(axis=1).mean() for learner in (watched, blind)]
-    assert sure[0] < sure[1]
+def test_a_label_of_the_group_counts_as_far_as_the_face_allows_it() -> None:
+    """Read with 0.8 and told in half of all labels: 0.85 x 0.8 / (0.85 x 0.8 + 0.15 x 0.5); people's labels count whole."""
+    samples = by_group(person(4, classes=(0, 3)))
+    read = np.full((4, 7), 0.05)
+    read[:, 0] = 0.7
+    read[1, 3] = 0.8
+    right = HeadLearner(ARMS)._right(samples, read)
+    expected = [0.85 * p / (0.85 * p + 0.15 * 0.5) for p in (0.7, 0.8, 0.7, 0.05)]
+    assert_allclose(right, expected)
+    mixed = replace(samples, origin=np.array([0, 1, 0, 2], dtype=np.uint8))
+    assert_allclose(HeadLearner(ARMS)._right(mixed, read)[[1, 3]], 1)
+    # Of the two that the group labels both are told to be 0.
+    assert_allclose(HeadLearner(ARMS)._right(mixed, read)[[0, 2]], 0.85 * 0.7 / (0.85 * 0.7 + 0.15))
 
 
-def test_the_watched_arm_without_meshes() -> None:
-    """Meshes in the earlier part only: the landmark arm is fitted without being watched."""
-    base = person(100)
-    landmark = base.landmark.copy()
-    landmark[75:] = np.nan
-    learner = HeadLearner(ARMS).fit(replace(base, landmark=landmark))
-    assert learner.arms_ is not None
-    assert learner.arms_.landmark is not ARMS.landmark
+def test_of_the_groups_word_the_class_is_learnt() -> None:
+    """Soft shares or sure ones of the same classes give the same head; of people's word the shares are learnt."""
+    sure = person()
+    soft = replace(sure, target=0.6 * sure.target + 0.4 / 7)
+    heads = [HeadLearner(ARMS).fit(by_group(samples)).predict_proba(sure) for samples in (sure, soft)]
+    assert_array_equal(*heads)
+    assert (np.abs(np.subtract(*(HeadLearner(ARMS).fit(s).predict_proba(sure) for s in (sure, soft)))) > 0.01).any()
 
 
-def test_a_head_that_is_too_sure_is_softened() -> None:
-    """Later samples of chance: the factor is the smallest there is, and never above 1."""
-    samples = noisy()
-    examples = Examples(samples.pixel, samples.target, np.ones(200))
-    sure = Arm(DenseHead(*(10 * part for part in small_head(0).parts)), 1.0, 1.0)
-    found = fine_tuned(sure, examples, free=np.ones(7, np.bool_), held_out=examples, settings=FitSettings(1e9, 1))
-    assert_allclose(found.head.w2, 0.5 * sure.head.w2, rtol=1e-4)
+def generic_of(*, read: int, share: float) -> Arms:
+    """Arms that read one class with this share whatever they see, and all others alike."""
+    p = np.full(7, (1 - share) / 6)
+    p[read] = share
+    zero = DenseHead(*(np.zeros(s, np.float32) for s in ((5, D), (5,), (7, 5))), np.log(p).astype(np.float32))
+    return Arms(Arm(zero, 1.0, 1.0), Arm(zero, 1.0, 1.0))
+
+
+def test_what_was_hardly_labelled_is_read_as_before() -> None:
+    """Fear was never told and is hardly read: kept to the last digit; what is told shares the rest. Sadness is read all the time."""
+    known = by_group(person(40, classes=(0, 3)))
+    generic = generic_of(read=4, share=0.76)
+    learner = HeadLearner(generic).fit(known)
+    said, before = learner.predict_proba(known), generic.predict_proba(known)
+    kept = [1, 2, 5, 6]
+    assert_allclose(said[:, kept], before[:, kept])
+    assert_allclose(said.sum(axis=1), 1)
+    assert (said[:, 4] < before[:, 4]).all()
+    few = by_group(person(18, classes=(0, 3)))
+    assert_allclose(HeadLearner(generic).fit(few).predict_proba(few)[:, [0, 3]], generic.predict_proba(few)[:, [0, 3]])
+    # Of people's word one label is enough.
+    asked = replace(few, origin=np.full(18, Origin.SHEET, dtype=np.uint8))
+    learnt = HeadLearner(generic).fit(asked).predict_proba(few)[:, [0, 3]]
+    assert (learnt > 2 * generic.predict_proba(few)[:, [0, 3]]).all()
+    # Nothing is kept where every class is told often enough.
+    all_told = HeadLearner(generic).fit(by_group(person(70, classes=tuple(range(7)))))
+    assert all_told.arms_ is not None
+    assert all_told.arms_.pixel.kept is None
+
+
+def test_what_is_kept_comes_back_from_the_file(tmp_path: Path) -> None:
+    """Also a file of before, which does not tell of it: nothing is kept. What is no mask is refused."""
+    known = by_group(person(40, classes=(0, 3)))
+    generic = generic_of(read=4, share=0.76)
+    learner = HeadLearner(generic).fit(known)
+    learner.save(tmp_path / "new")
+    assert_allclose(load_learner(tmp_path / "new", generic).predict_proba(known), learner.predict_proba(known))
+    _, arrays = learner_arrays(tmp_path / "new")
+    write_learner(
+        tmp_path / "old", "head", {k: v for k, v in arrays.items() if k.partition(".")[2] in {"w1", "b1", "w2", "b2"}}
+    )
+    old = load_learner(tmp_path / "old", generic)
+    assert isinstance(old, HeadLearner)
+    assert old.arms_ is not None
+    assert (old.arms_.pixel.kept, old.arms_.landmark.kept) == (None, None)
+    for wrong in (np.zeros(6), np.full(7, 2)):
+        rest = {k: v for k, v in arrays.items() if k not in {"learner", "format"}}
+        write_learner(tmp_path / "wrong", "head", rest | {"pixel.kept": wrong})
+        with pytest.raises(ModelError, match="does not tell of 7 classes which are kept"):
+            load_learner(tmp_path / "wrong", generic)
 
 
 def test_a_head_learns_from_a_thousand_samples_in_two_seconds() -> None:
@@ -389,12 +449,3 @@ def test_ratings_that_cannot_be_learnt_from(tmp_path: Path) -> None:
     write_learner(path, "valence-arousal", {"mean": np.zeros(10)})
     with pytest.raises(ModelError, match="lacks 'weights'"):
         AffectLearner.load(path, ARMS)
-
-
-def test_loss_worked_by_hand() -> None:
-    """Weights 1 and 3, losses log 7 (all logits alike) and -log of the softmax at temperature 2."""
-    logits = np.zeros((2, 7), np.float32)
-    logits[1, 0] = 2.0
-    p = softmax(logits[1], temperature=2.0)[0]
-    examples = Examples(np.zeros((2, 1), np.float32), np.eye(7)[[0, 0]], np.array([1.0, 3.0]))
-    assert_allclose(examples.loss(logits, 2.0), (np.log(7) - 3 * np.log(p)) / 4)
