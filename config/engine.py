@@ -35,6 +35,7 @@ class ChangesSection(Section):
     """Constants of change detection; `pipeline.changes.ChangeSettings` says more."""
 
     distance: float = Field(DEFAULT_CHANGES.distance, gt=0, le=1)
+    alone: float = Field(DEFAULT_CHANGES.alone, ge=0, le=1)
     hold: int = Field(DEFAULT_CHANGES.hold, ge=1, le=60)
     together_s: int = Field(DEFAULT_CHANGES.together_s, ge=0, le=60)
     window_s: int = Field(DEFAULT_CHANGES.window_s, ge=1, le=3600)
@@ -116,8 +117,9 @@ class EngagementSection(Section):
     synchrony: SynchronySection = SynchronySection()
     every_s: int = Field(DEFAULT_ENGAGEMENT.every_s, ge=1, le=60)
     engaged_p: float = Field(DEFAULT_ENGAGEMENT.engaged_p, gt=0, lt=1)
-    unengaged_p: float = Field(DEFAULT_ENGAGEMENT.unengaged_p, gt=0, le=1)
-    unengaged_hold_s: int = Field(DEFAULT_ENGAGEMENT.unengaged_hold_s, ge=0, le=3600)
+    odds: float = Field(DEFAULT_ENGAGEMENT.odds, ge=0, le=100)
+    least_strength: float = Field(DEFAULT_ENGAGEMENT.least_strength, gt=0, le=100)
+    evidence_share: float = Field(DEFAULT_ENGAGEMENT.evidence_share, gt=0, le=1)
     kept_share: float = Field(DEFAULT_ENGAGEMENT.kept_share, ge=0, le=1)
     memory_s: int = Field(DEFAULT_ENGAGEMENT.memory_s, ge=0, le=3600)
     type_window_s: int = Field(DEFAULT_ENGAGEMENT.type_window_s, ge=30, le=3600)
@@ -130,14 +132,6 @@ class EngagementSection(Section):
     alike_ratio: float = Field(DEFAULT_ENGAGEMENT.alike_ratio, ge=0, le=1)
     alike_lags_s: tuple[int, ...] = DEFAULT_ENGAGEMENT.alike_lags_s
     type_hold_s: int = Field(DEFAULT_ENGAGEMENT.type_hold_s, ge=0, le=600)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        """Between the two p-values nothing changes."""
-        if self.unengaged_p < self.engaged_p:
-            msg = f"unengaged_p {self.unengaged_p}: must not be less than engaged_p {self.engaged_p}"
-            raise ValueError(msg)
-        return self
 
 
 class LabelsSection(Section):

@@ -335,6 +335,7 @@ class GateSection(Section):
     confident: float = Field(0.9, ge=0, le=1)
     max_flipped: float = Field(0.05, ge=0, le=1)
     confirming_runs: int = Field(5, ge=2)
+    noise: float = Field(0.15, ge=0, le=0.9)
     human_blocks: int = Field(5, ge=5)
     human_share: float = Field(0.5, gt=0, le=0.5)
     human_gap_s: float = Field(2.0, ge=1)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ class ChangeSettings:
     """Constants of algorithm 4.
 
     distance: total variation from the reference that makes a change.
+    alone: and between before and after, at least, of a change that is told as one person's own. What most show at the same
+        time vouch for each other, and count from `distance` on.
     hold: covered seconds it must last, and the length of the running mean.
     together_s: how far apart changes of a group-wise event may begin.
     window_s: trailing seconds in which changes are counted for the adaptive weights.
@@ -27,6 +30,7 @@ class ChangeSettings:
     """
 
     distance: float = 0.3
+    alone: float = 0.45
     hold: int = 3
     together_s: int = 2
     window_s: int = 60
@@ -107,7 +111,7 @@ class ChangeDetectors:
             array[at] = now
         names = list(read)
         long_enough = np.flatnonzero(beyond & (n_beyond >= s.hold)).tolist()
-        return [change for i in long_enough if (change := self._confirmed(names[i], rows[i], mean[i])) is not None]
+        return [change for i in long_enough if (change := self._confirmed(names[i], mean[i])) is not None]
 
     def forget(self, participants: Collection[str]) -> None:
         """Whoever of these comes back begins anew."""
@@ -136,35 +140,28 @@ class ChangeDetectors:
                 for array, fill in zip(self._arrays(), fills, strict=True)
             )
 
-    def _confirmed(self, participant: str, row: F64, mean: F64) -> Change | None:
+    def _confirmed(self, participant: str, mean: F64) -> Change | None:
         """The change of somebody whose mean has been beyond for long enough.
 
-        The mean stays beyond for a while after a short excursion is over: the last reading must be there itself.
+        The mean stays beyond for a while after a short excursion is over: the last reading must be there itself. The onset
+        is the second from which on the readings are nearer to what is now than to what was before, all in all: the
+        running mean leaves the reference up to two seconds after the readings have.
         """
         at = self._rows[participant]
-        reference = self._reference[at].copy()
-        if _lead(row, reference, mean) <= 0:
+        n, reference = int(self._n_recent[at]), self._reference[at].copy()
+        leads = _leads(self._recent[at, -n:], reference, mean).tolist()
+        if leads[-1] <= 0:
             return None
-        change = Change(participant, self._onset(at, reference, mean), reference, mean)
+        # From the last second backwards; of equally good onsets the latest.
+        summed = list(accumulate(reversed(leads)))
+        onset = int(self._seconds[at, -1 - summed.index(max(summed))])
         self._reference[at], self._n_beyond[at] = mean, 0
-        return change
-
-    def _onset(self, at: int, before: F64, after: F64) -> int:
-        """The second from which on the readings are nearer to `after` than to `before`, all in all.
-
-        The running mean leaves the reference up to two seconds after the readings have.
-        """
-        best, total, onset = -np.inf, 0.0, int(self._seconds[at, -1])
-        for k in range(1, int(self._n_recent[at]) + 1):
-            total += _lead(self._recent[at, -k], before, after)
-            if total > best:
-                best, onset = total, int(self._seconds[at, -k])
-        return onset
+        return Change(participant, onset, reference, mean)
 
 
-def _lead(row: F64, before: F64, after: F64) -> float:
-    """By how much a distribution is nearer to `after` than to `before`, in [-1, 1]."""
-    return total_variation(row, before) - total_variation(row, after)
+def _leads(rows: F64, before: F64, after: F64) -> F64:
+    """(n,) by how much (n, 7) distributions are nearer to `after` than to `before`, in [-1, 1]."""
+    return np.asarray(np.abs(rows - before).sum(axis=1) / 2 - np.abs(rows - after).sum(axis=1) / 2)
 
 
 @dataclass(slots=True, eq=False)
@@ -211,7 +208,8 @@ class ChangeScopes:
 
     A change is group-wise when more than half of the engaged members, at least two, change within ± 2 s of one of
     them. That one can begin 2 s later, the last of them another 2 s, and it takes `hold` seconds to be confirmed; so
-    long every change waits. The faintest take two seconds more, and may be told alone for that.
+    long every change waits. The faintest take two seconds more, and may be left alone for that. Who is left alone with a
+    change smaller than `alone` has made none that is told: most of these are misread faces.
     """
 
     def __init__(self, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
@@ -244,8 +242,9 @@ class ChangeScopes:
                 events.append(change_event("group", together))
                 self._pending = [c for c in self._pending if together.get(c.participant) is not c]
             else:
-                events.append(change_event("individual", {first.participant: first}))
                 self._pending.remove(first)
+                if total_variation(first.before, first.after) >= self._settings.alone:
+                    events.append(change_event("individual", {first.participant: first}))
         return events
 
     def _around(self, onset: int, engaged: Collection[str]) -> dict[str, Change]:

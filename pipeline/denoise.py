@@ -7,8 +7,10 @@ personalized behaviors": what was dismissed is told, and what recurs is no noise
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.fft import dct, idct
 
 from pipeline.emotions import EMOTIONS, F64, N_EMOTIONS
@@ -39,6 +41,7 @@ class TransientSettings:
 
 
 DEFAULT_TRANSIENTS = TransientSettings()
+_NEVER: Final = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,9 @@ class Transients:
         self._settings = settings
         self._newest: int | None = None
         self._members: dict[str, _Member] = {}
+        # What was before, of each member's row: (7,) a second and which second that is, in the place of its remainder.
+        self._steady: F64 = np.zeros((0, settings.reference_s, N_EMOTIONS))
+        self._steady_s = np.zeros((0, settings.reference_s), dtype=np.int64)
 
     def add(self, second: int, distributions: Mapping[str, F64 | None]) -> list[tuple[str, Cleaned]]:
         """The seconds that are decided now, those of each participant in order.
@@ -110,14 +116,19 @@ class Transients:
             msg = f"second: expected one after {self._newest}, got {second}"
             raise ValueError(msg)
         self._newest = second
+        self._make_room([participant for participant in distributions if participant not in self._members])
         for participant, probabilities in distributions.items():
-            member = self._members.setdefault(participant, _Member(participant))
-            member.waiting.append(Cleaned(second, probabilities))
+            self._members[participant].waiting.append(Cleaned(second, probabilities))
         return self._decide(second - self._settings.lag_s)
 
     def forget(self, participant: str) -> None:
         """Whoever comes back begins anew."""
-        self._members.pop(participant, None)
+        gone = self._members.pop(participant, None)
+        if gone is not None:
+            self._steady = np.delete(self._steady, gone.row, axis=0)
+            self._steady_s = np.delete(self._steady_s, gone.row, axis=0)
+            for member in self._members.values():
+                member.row -= member.row > gone.row
 
     def finish(self) -> list[tuple[str, Cleaned]]:
         """The seconds that were still waiting; an excursion that has not returned by then is kept."""
@@ -129,49 +140,55 @@ class Transients:
         while due := [
             member for member in self._members.values() if member.waiting and member.waiting[0].second <= until
         ]:
-            self._judge({member.participant: row for member in due if (row := member.undecided()) is not None})
+            self._judge([(member, member.waiting[0], row) for member in due if (row := member.undecided()) is not None])
             out += [(member.participant, member.waiting.popleft()) for member in due]
         return out
 
-    def _judge(self, heads: Mapping[str, F64]) -> None:
+    def _make_room(self, newcomers: Sequence[str]) -> None:
+        """A row more for each newcomer, of whom nothing is known yet."""
+        if newcomers:
+            n, length = self._steady_s.shape
+            self._members |= {who: _Member(who, n + k) for k, who in enumerate(newcomers)}
+            self._steady = np.concatenate([self._steady, np.zeros((len(newcomers), length, N_EMOTIONS))])
+            self._steady_s = np.concatenate([self._steady_s, np.full((len(newcomers), length), _NEVER)])
+
+    def _judge(self, heads: Sequence[tuple["_Member", Cleaned, F64]]) -> None:
         """Decides of each of these whether an excursion or a lasting change begins with the oldest second, their head."""
-        s = self._settings
-        members = [self._members[participant] for participant in heads]
-        for member in members:
-            while member.steady and member.steady[0][0] < member.waiting[0].second - s.reference_s:
-                member.steady.popleft()
-        settled = [member for member in members if len(member.steady) > s.longest_s]
-        moved = self._moved(settled, heads) if settled else {}
-        for member in members:
-            before, distance = moved.get(member.participant, (None, 0.0))
-            if before is not None:
-                if self._excursion(member, before):
-                    continue
-                if distance >= s.distance:
-                    member.steady.clear()
-            member.steady.append((member.waiting[0].second, heads[member.participant]))
+        if not heads:
+            return
+        rows = np.array([member.row for member, _, _ in heads])
+        seconds = np.array([head.second for _, head, _ in heads])
+        now = np.array([row for _, _, row in heads])
+        before, distances = self._moved(rows, seconds, now)
+        stays = np.ones(len(heads), dtype=np.bool_)
+        for i in np.flatnonzero(distances > self._settings.back).tolist():
+            if self._excursion(heads[i][0], before[i]):
+                stays[i] = False
+            elif distances[i] >= self._settings.distance:
+                self._steady_s[rows[i]] = _NEVER
+        places = rows[stays], seconds[stays] % self._settings.reference_s
+        self._steady[places], self._steady_s[places] = now[stays], seconds[stays]
 
-    def _moved(self, members: Sequence["_Member"], heads: Mapping[str, F64]) -> dict[str, tuple[F64, float]]:
-        """What was before of those who are not there any more, and how far away they are.
+    def _moved(self, rows: NDArray[np.intp], seconds: NDArray[np.int64], now: F64) -> tuple[F64, F64]:
+        """(n, 7) what was before, and (n,) how far away from it is what is `now`.
 
-        It is the median of the steady seconds, normalised; where these have little in common there is none.
+        It is the median of the steady seconds, normalised; where they are too few, or have little in common, there is
+        none, and the distance is 0.
         """
-        sizes = np.array([len(member.steady) for member in members])
-        of = np.repeat(np.arange(len(members)), sizes)
-        place = np.arange(len(of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        s = self._settings
+        known = self._steady_s[rows] >= (seconds - s.reference_s)[:, None]
+        sizes = known.sum(axis=1)
         # Beyond a member's own seconds stands what sorts behind them.
-        steady = np.full((len(members), int(sizes.max()), N_EMOTIONS), np.inf)
-        rows = [row for member in members for _, row in member.steady]
-        steady[of, place] = np.concatenate(rows).reshape(-1, N_EMOTIONS)
+        steady = np.where(known[..., None], self._steady[rows], np.inf)
         steady.sort(axis=1)
-        each = np.arange(len(members))
-        median = (steady[each, sizes // 2] + steady[each, (sizes - 1) // 2]) / 2
+        each = np.arange(len(rows))
+        enough = sizes > s.longest_s
+        median = (steady[each, sizes // 2 * enough] + steady[each, (sizes - 1) // 2 * enough]) / 2
+        median[~enough] = 0
         total = median.sum(axis=1, keepdims=True)
         before = median / np.where(total > 0, total, 1.0)
-        now = np.array([heads[member.participant] for member in members])
-        distances = np.abs(now - before).sum(axis=1) / 2
-        away = np.flatnonzero((total[:, 0] > 0.5) & (distances > self._settings.back))  # noqa: PLR2004 (more than half)
-        return {members[i].participant: (before[i], float(distances[i])) for i in away.tolist()}
+        in_common = total[:, 0] > 0.5  # noqa: PLR2004 (more than half)
+        return before, np.where(in_common, np.abs(now - before).sum(axis=1) / 2, 0.0)
 
     def _excursion(self, member: "_Member", before: F64) -> bool:
         """Whether the oldest second begins an excursion; it is marked as judged, and replaced unless it recurs."""
@@ -216,13 +233,13 @@ class Transients:
 class _Member:
     """What is remembered of a participant.
 
-    waiting: seconds that are not decided yet. steady: what was before, (7,) a second. seen: when excursions of a class
-    began. judged: the last second of an excursion that is decided.
+    row: of `Transients`' arrays. waiting: seconds that are not decided yet. seen: when excursions of a class began. judged:
+    the last second of an excursion that is decided.
     """
 
     participant: str
+    row: int
     waiting: deque[Cleaned] = field(default_factory=deque)
-    steady: deque[tuple[int, F64]] = field(default_factory=deque)
     seen: dict[str, deque[int]] = field(default_factory=dict)
     judged: int | None = None
 

@@ -41,7 +41,9 @@ class EngagementSettings:
     synchrony: how movements are compared; its `window_s` is that of the judgement of a member.
     every_s: seconds between two comparisons. Of large groups a comparison takes several of them.
     engaged_p: p-value below which a member is engaged.
-    unengaged_p, unengaged_hold_s: above it for so long a member is unengaged. Between the two nothing changes.
+    odds: logarithm of the odds beyond which a member is unengaged: members are taken to be engaged until much speaks
+        against it. least_strength: how strongly an engaged member moves with the others at least, in the unit of
+        `Synchrony.strength`; evidence_share: of what a comparison says, what counts at once. See `evidence_of`.
     kept_share: share of the members, and at least two, who must be left in the group for the unengaged to be left out of
         it: with fewer there is no group that anybody could be apart from.
     memory_s: a member who was away for no longer keeps what was known; as long nothing may be known before a state
@@ -62,8 +64,9 @@ class EngagementSettings:
     synchrony: SynchronySettings = DEFAULT_SYNCHRONY
     every_s: int = 5
     engaged_p: float = 0.03
-    unengaged_p: float = 0.1
-    unengaged_hold_s: int = 60
+    odds: float = 1.2
+    least_strength: float = 1.5
+    evidence_share: float = 0.2
     kept_share: float = 0.5
     memory_s: int = 60
     type_window_s: int = 150
@@ -86,7 +89,7 @@ class _Member:
     """What is remembered of one member.
 
     known: second of the last comparison that said anything.
-    apart: since when the p-value has been above `unengaged_p`.
+    strength: of the last comparison. evidence: that the member is unengaged, natural logarithm, of the latest ones.
     said: the reading, until something new is known.
     """
 
@@ -95,8 +98,9 @@ class _Member:
     correlation: float = np.nan
     lag_s: float = np.nan
     p_value: float = np.nan
+    strength: float = np.nan
+    evidence: float = 0.0
     known: int = 0
-    apart: int | None = None
     said: MemberEngagement | None = None
 
     def told(self, participant: str) -> MemberEngagement:
@@ -284,28 +288,48 @@ class Engagement:
             names = comparison.names[turn]
             if names:
                 found = comparison.of(turn, self._settings.synchrony)
-                for i, name in enumerate(names):
-                    if name in self._members:
-                        self._judge(second, self._members[name], found, i)
+                there = [(self._members[name], i) for i, name in enumerate(names) if name in self._members]
+                for member, i in there:
+                    self._compared_with(second, member, found, i)
+                strengths = [m.strength for _, m in sorted(self._members.items()) if not np.isnan(m.strength)]
+                total, n = sum(strengths), len(strengths)
+                for member, _ in there:
+                    if not np.isnan(member.strength):
+                        self._judge(member, (total - member.strength) / (n - 1) if n > 1 else 0.0)
 
-    def _judge(self, second: int, member: _Member, found: Synchrony, i: int) -> None:
+    def _compared_with(self, second: int, member: _Member, found: Synchrony, i: int) -> None:
         """Takes in what a comparison says of one member."""
-        s, member.said = self._settings, None
+        member.said = None
         member.correlation, member.lag_s = float(found.correlation[i]), float(found.lag_s[i])
-        member.p_value = float(found.p_value[i])
-        if np.isnan(member.p_value):
-            if second - member.known > s.memory_s:
-                member.state, member.apart = "unknown", None
-            return
-        member.known = second
-        if member.p_value <= s.unengaged_p:
-            member.apart = None
-        elif member.apart is None:
-            member.apart = second
+        member.p_value, member.strength = float(found.p_value[i]), float(found.strength[i])
+        if not np.isnan(member.p_value):
+            member.known = second
+        elif second - member.known > self._settings.memory_s:
+            member.state, member.evidence = "unknown", 0.0
+
+    def _judge(self, member: _Member, others: float) -> None:
+        """What a member is by what was just taken in, and by the mean strength of the others."""
+        s = self._settings
+        evidence = evidence_of(member.strength, max(others, s.least_strength))
+        member.evidence += s.evidence_share * (evidence - member.evidence)
         if member.p_value < s.engaged_p:
             member.state = "engaged"
-        elif member.apart is not None and second - member.apart >= s.unengaged_hold_s:
+        elif member.evidence > s.odds:
             member.state = "unengaged"
+        elif member.state == "unengaged":
+            member.state = "unknown"
+
+
+def evidence_of(strength: float, others: float) -> float:
+    """Natural logarithm of how much likelier it is that a member is unengaged, by how strongly they move with the others.
+
+    By chance a strength is about standard normal; of engaged members it is taken to lie around the mean of the `others`
+    of this very call, with the same spread. The ratio of the two densities is exp(m² / 2 - m z) of a strength z and a mean
+    m: what is weak among strong ones says much, and where all are weak nothing says much of anybody.
+
+    Wald 1945, "Sequential Tests of Statistical Hypotheses", Annals of Mathematical Statistics 16, 117-186.
+    """
+    return others * (others / 2 - strength)
 
 
 class _Alike:

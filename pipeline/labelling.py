@@ -132,13 +132,13 @@ def alike_others(faces: F64, alike: float, least: int) -> NDArray[np.bool_]:
     left = ~np.eye(n, dtype=bool)
     # What each is away from those left, in the rows that are still open; those who are out stand at minus infinity.
     sums = np.where(left, left.astype(np.float64) @ apart, -np.inf)
-    size = n - 1
-    rows = np.arange(n)
+    size, rows = n - 1, np.arange(n)
+    # Every pair is counted twice.
+    totals = np.where(left, sums, 0.0).sum(axis=1)
     while True:
-        # Every pair is counted twice.
-        total = np.where(sums > -np.inf, sums, 0.0).sum(axis=1)
-        still = total > alike * size * (size - 1) + _TIE
-        rows, sums = rows[still], sums[still]
+        still = totals > alike * size * (size - 1) + _TIE
+        if not still.all():
+            rows, sums, totals = rows[still], sums[still], totals[still]
         if not len(rows):
             return left
         size -= 1
@@ -146,6 +146,8 @@ def alike_others(faces: F64, alike: float, least: int) -> NDArray[np.bool_]:
             left[rows] = False
             return left
         oddest = n - 1 - sums[:, ::-1].argmax(axis=1)
+        each = np.arange(len(rows))
         left[rows, oddest] = False
+        totals -= 2 * sums[each, oddest]
         sums -= apart[oddest]
-        sums[np.arange(len(rows)), oddest] = -np.inf
+        sums[each, oddest] = -np.inf

@@ -85,11 +85,11 @@ def split(distributions: F64, settings: PolarisationSettings = DEFAULT_POLARISAT
     sides: list[Labels] = []
     for labels in found:
         widths = _silhouettes(apart, labels)
-        sub_groups = _sub_groups(labels, widths, settings)
+        width = float(widths.sum()) / n
         # Of equally good splits the first.
-        if sub_groups and float(widths.mean()) > best:
-            best, sides = float(widths.mean()), sub_groups
-    if best < settings.silhouette:
+        if width >= settings.silhouette and width > best and (sub_groups := _sub_groups(labels, widths, settings)):
+            best, sides = width, sub_groups
+    if not sides:
         return None
     centroids = np.array([rows[side].mean(axis=0) for side in sides])
     distance = float(_distances(centroids, centroids).max())
@@ -101,15 +101,16 @@ def split(distributions: F64, settings: PolarisationSettings = DEFAULT_POLARISAT
 
 def _distances(one: F64, other: F64) -> F64:
     """(n, m) Euclidean distances of (n, 7) and (m, 7)."""
-    # Classes first: sums over so few run much faster along whole matrices.
-    return np.asarray(np.sqrt(((one.T[:, :, None] - other.T[:, None]) ** 2).sum(axis=0)))
+    # Classes first, in memory too: sums over so few run much faster along whole matrices.
+    one, other = np.ascontiguousarray(one.T), np.ascontiguousarray(other.T)
+    return np.asarray(np.sqrt(((one[:, :, None] - other[:, None]) ** 2).sum(axis=0)))
 
 
 def _sub_groups(labels: Labels, widths: F64, settings: PolarisationSettings) -> list[Labels]:
     """Members of each sub-group of a split; none if those that count are fewer than two or hold too few members."""
     sides = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
     least = max(_SIDE, ceil(settings.share * len(labels)))
-    sides = [side for side in sides if len(side) >= least and float(widths[side].mean()) >= settings.tight]
+    sides = [side for side in sides if len(side) >= least and float(widths[side].sum()) >= settings.tight * len(side)]
     covered = sum(len(side) for side in sides)
     return sides if len(sides) > 1 and covered >= settings.cover * len(labels) else []
 

@@ -55,11 +55,14 @@ class Synchrony:
     correlation: the largest Pearson correlation over the lags that are told, in [-1, 1].
     lag_s: where it is; positive: the second series follows the first.
     p_value: share of the shifts that do at least as well over the lags that are tested, in (0, 1].
+    strength: by how many standard deviations of the shifts' values what is tested exceeds their mean; 0 where they have none.
+        About standard normal by chance, and unlike the p-value it goes on growing.
     """
 
     correlation: F64
     lag_s: F64
     p_value: F64
+    strength: F64
 
 
 def steps(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F64:
@@ -106,9 +109,12 @@ def normalised(steps: F64) -> F64:
     A face that never moved stays at 0; unknown steps stay NaN.
     """
     known = np.isfinite(steps[..., :1])
-    power = np.where(known, steps, 0.0) ** 2
+    power = np.where(known, steps, 0.0)
+    power *= power
     rms = np.sqrt(power.sum(axis=(0, 2)) / np.maximum(known.sum(axis=(0, 2)), 1))[:, None]
-    return np.where(rms > _SILENT, steps / np.where(rms > _SILENT, rms, 1.0), np.where(known, 0.0, np.nan))
+    moved = rms > _SILENT
+    units = steps / np.where(moved, rms, 1.0)
+    return units if moved.all() else np.where(moved, units, np.where(known, 0.0, np.nan))
 
 
 def mean_of_others(moves: F64) -> F64:
@@ -120,7 +126,8 @@ def mean_of_others(moves: F64) -> F64:
     filled = np.where(known, moves, 0.0)
     total = filled.sum(axis=1, keepdims=True) - filled
     count = known.sum(axis=1, keepdims=True) - known.astype(np.intp)
-    return np.asarray(total / np.where(count > 0, count, np.nan))
+    total /= np.where(count > 0, count, np.nan)
+    return np.asarray(total)
 
 
 def compare(
@@ -214,8 +221,8 @@ def divergences(first: F64, second: F64) -> F64:
 
     Lin 1991, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37, 145-151.
     """
-    # Classes first: sums over so few run much faster along whole matrices.
-    one, other = first.T, second.T
+    # Classes first, in memory too: sums over so few run much faster along whole matrices.
+    one, other = np.ascontiguousarray(first.T), np.ascontiguousarray(second.T)
     mixed = _entropy((one[:, :, None] + other[:, None]) / 2)
     return np.asarray(np.maximum(mixed - (_entropy(one)[:, None] + _entropy(other)[None]) / 2, 0.0))
 
@@ -274,7 +281,7 @@ def _compare(
     nothing = np.full(len(i), np.nan)
     n_shifts = length - 2 * settings.guard_s - 1
     if n_shifts < settings.least_shifts:
-        return Synchrony(nothing, nothing, nothing)
+        return Synchrony(nothing, nothing, nothing, nothing)
     # Entry k of a circular correlation: the sum over t of first[t] second[t + k].
     statistic = np.asarray(fft.irfft(np.conj(first.values[i]) * second.values[j], length))
     both = np.full((1, length), float(length))
@@ -302,5 +309,9 @@ def _compare(
     p_value = (1 + (usable & (shifted >= tested - _TIE)).sum(axis=1)) / (1 + n_usable)
     known = (both[:, 0] >= settings.least_s) & (n_usable >= settings.least_shifts) & (first.moved[i] | second.moved[j])
     lag_s = lags[best[:, 0]].astype(np.float64)
-    found = (np.clip(correlation[:, 0], -1.0, 1.0), lag_s, p_value)
+    n_spread = np.maximum(n_usable, 1)[:, None]
+    mean = np.where(usable, shifted, 0.0).sum(axis=1, keepdims=True) / n_spread
+    spread = np.sqrt((np.where(usable, shifted - mean, 0.0) ** 2).sum(axis=1, keepdims=True) / n_spread)
+    strength = np.where(spread > _TIE, (tested - mean) / np.where(spread > _TIE, spread, 1.0), 0.0)[:, 0]
+    found = (np.clip(correlation[:, 0], -1.0, 1.0), lag_s, p_value, strength)
     return Synchrony(*(np.where(known, values, np.nan) for values in found))

@@ -212,6 +212,16 @@ def test_two_of_two_are_a_group_and_one_of_one_is_not() -> None:
     assert [event.data["scope"] for event in scopes.finish("a")] == ["individual"]
 
 
+def test_a_small_change_counts_only_in_company() -> None:
+    """0.44 is too little to be told of one person, 0.46 is enough; of two of three 0.31 is, since they vouch for each other."""
+    scopes = ChangeScopes()
+    scopes.add([change("a", 10, p(happiness=0.44)), change("b", 20, p(happiness=0.46))])
+    scopes.add([change("a", 30, p(happiness=0.31)), change("c", 31, p(happiness=0.31))])
+    events = scopes.finish("abc")
+    assert [(event.time_s, event.data["scope"]) for event in events] == [(20.0, "individual"), (30.0, "group")]
+    assert scopes._pending == []
+
+
 def test_more_than_two_seconds_apart_are_apart() -> None:
     """10 and 13 do not belong together."""
     scopes = ChangeScopes()
@@ -299,4 +309,4 @@ def test_from_and_to_differ(before: F64, after: F64) -> None:
 
 def test_settings_are_the_documented_ones() -> None:
     """Algorithm 4 of the design."""
-    assert ChangeSettings() == ChangeSettings(0.3, 3, 2, 60, 10, 0.1, 15)
+    assert ChangeSettings() == ChangeSettings(0.3, 0.45, 3, 2, 60, 10, 0.1, 15)

@@ -198,6 +198,31 @@ ROWS = st.one_of(
 )
 
 
+@given(
+    st.lists(st.lists(st.sampled_from([None, 0.0, 0.3, 0.8]), min_size=3, max_size=3), min_size=1, max_size=30),
+    st.integers(0, 30),
+    st.sampled_from("abcx"),
+)
+def test_everybody_is_judged_by_themselves(seconds: list[list[float | None]], at: int, gone: str) -> None:
+    """Whoever else is there or is forgotten meanwhile: of the others everything is as of each alone; x was never there."""
+    rows = [[None if x is None else p(happiness=x) for x in one] for one in seconds]
+    together, told = Transients(), []
+    for second, one in enumerate(rows):
+        if second == at:
+            together.forget(gone)
+        told += together.add(second, dict(zip("abc", one, strict=True)))
+    told += together.finish()
+    for i, name in enumerate("abc"):
+        if name != gone:
+            alone = [(one.probabilities, one.dismissal) for one in clean([one[i] for one in rows])]
+            own = [(one.probabilities, one.dismissal) for who, one in told if who == name]
+            assert [d.second for _, d in own if d] == [d.second for _, d in alone if d]
+            np.testing.assert_array_equal(
+                [np.full(7, np.nan) if row is None else row for row, _ in own],
+                [np.full(7, np.nan) if row is None else row for row, _ in alone],
+            )
+
+
 @given(st.lists(ROWS, max_size=60), st.integers(0, 10**6))
 def test_every_second_comes_out_once(series: list[F64 | None], start: int) -> None:
     """In order, absent where it was absent, a distribution where it was one, at most three seconds late; twice the same."""

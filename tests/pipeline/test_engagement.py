@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.emotions import F64
-from pipeline.engagement import Engagement, EngagementSettings, _Alike, _latest, _Steady, type_of
+from pipeline.engagement import Engagement, EngagementSettings, _Alike, _latest, _Member, _Steady, evidence_of, type_of
 from pipeline.synchrony import compare, mean_of_others, movement, normalised, steps
 from pipeline.types import GroupEngagement, GroupType
 
@@ -258,6 +258,48 @@ def test_the_order_of_members_is_irrelevant(order: list[str], seed: int) -> None
         faces: Mapping[str, F64] = dict(zip("abcd", row, strict=True))
         assert repr(one.add(second, faces)) == repr(other.add(second, {name: faces[name] for name in order}))
     assert one.others_alike() == other.others_alike()
+
+
+def test_evidence_by_hand() -> None:
+    """M (m / 2 - z): half way to the others nothing is known; among strong ones weakness says more."""
+    assert [evidence_of(z, 2.0) for z in (0.0, 1.0, 2.0)] == [2.0, 0.0, -2.0]
+    assert [evidence_of(0.0, m) for m in (1.5, 6.0)] == [1.125, 18.0]
+
+
+@given(st.floats(-5, 12), st.floats(0.5, 12))
+def test_evidence_is_the_ratio_of_two_normal_densities(strength: float, others: float) -> None:
+    """Around 0 of who is unengaged, around the others' mean of who is engaged, both with deviation 1."""
+    expected = -(strength**2) / 2 + (strength - others) ** 2 / 2
+    assert evidence_of(strength, others) == pytest.approx(expected, abs=1e-9)
+
+
+def judged(comparisons: list[tuple[float, float, float]]) -> list[str]:
+    """States of a member after each comparison: strength, p-value, and mean strength of the others."""
+    engagement, member, found = Engagement(), _Member(0), []
+    for member.strength, member.p_value, others in comparisons:
+        engagement._judge(member, others)
+        found.append(str(member.state))
+    return found
+
+
+def test_much_must_speak_against_a_member() -> None:
+    """Nothing in common with others at 4: 8 each time, of which 0.2 count: 1.6 is more than 1.2 at once.
+
+    With others at 2 it is 2 each time: 0.4, 0.72, 0.976, 1.18, 1.34: more from the fifth time on. Others below 1.5 count as
+    1.5: 1.125 at most, unless the member moves when they do not: 1.5 (0.75 + 1) = 2.625, of which 0.2, 0.36, 0.488.
+    """
+    assert judged([(0.0, 0.5, 4.0)]) == ["unengaged"]
+    assert judged([(0.0, 0.5, 2.0)] * 6) == ["unknown"] * 4 + ["unengaged"] * 2
+    assert judged([(0.0, 0.5, 0.3)] * 99) == ["unknown"] * 99
+    assert judged([(-1.0, 0.8, 0.3)] * 4) == ["unknown"] * 2 + ["unengaged"] * 2
+
+
+def test_who_moves_with_the_others_again_is_not_unengaged() -> None:
+    """1.6 at first; half as strong as the others 0.8 x 1.6 + 0.2 x 0 = 1.28, then 1.02: nothing more is said; p says it all."""
+    weak, half = (0.0, 0.5, 4.0), (2.0, 0.04, 4.0)
+    assert judged([weak, half, half, half]) == ["unengaged", "unengaged", "unknown", "unknown"]
+    assert judged([weak, (2.0, 0.02, 4.0), half]) == ["unengaged", "engaged", "engaged"]
+    assert judged([(5.0, 0.01, 4.0), half]) == ["engaged", "engaged"]
 
 
 def test_memory_is_bounded() -> None:

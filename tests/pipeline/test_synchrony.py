@@ -121,6 +121,24 @@ def test_a_p_value_of_one_by_hand() -> None:
     assert found.p_value.tolist() == [1.0]
 
 
+def test_strength_by_hand() -> None:
+    """The same -1/3 among -1/3, 1/3, -1/3: their mean is -1/9, their standard deviation 2/3 x sqrt(1/3 x 2/3).
+
+    (-1/3 + 1/9) / (2/3 x sqrt(2)/3) = -1/sqrt(2). Where all shifts do the same there is none.
+    """
+    settings = SynchronySettings(lag_s=0, told_lag_s=0, guard_s=2, least_s=6, least_shifts=3)
+    assert compare(impulses(8, 0, 3), impulses(8, 1, 4), settings).strength == pytest.approx([-(0.5**0.5)])
+    assert compare(impulses(8, 0, 3), impulses(8, 1, 4), SMALL).strength.tolist() == [0.0]
+
+
+def test_strength_is_about_standard_normal_by_chance() -> None:
+    """Of 400 independent pairs of white series, within four standard errors of the mean and of the deviation."""
+    first, second = np.random.default_rng(10).standard_normal((2, 400, 300))
+    strength = compare(first, second).strength
+    assert abs(strength.mean()) < 4 / 20
+    assert abs(strength.std() - 1) < 4 / 800**0.5
+
+
 def test_whereto_counts_as_much_as_when() -> None:
     """The same directions at the same time are surely no chance, whatever the movements say; others are.
 
