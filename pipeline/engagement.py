@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isnan
 from types import MappingProxyType
 from typing import Final
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pipeline.emotions import F64, N_EMOTIONS
 from pipeline.synchrony import (
     DEFAULT_SYNCHRONY,
+    Moves,
     Synchrony,
     SynchronySettings,
     compare,
     coupling,
     divergences,
     mean_of_others,
-    movement,
     normalised,
     steps,
 )
@@ -106,7 +106,7 @@ class _Member:
     def told(self, participant: str) -> MemberEngagement:
         """The member's reading."""
         if self.said is None:
-            found = () if np.isnan(self.p_value) else (self.correlation, int(self.lag_s), self.p_value)
+            found = () if isnan(self.p_value) else (self.correlation, int(self.lag_s), self.p_value)
             self.said = MemberEngagement(participant, self.state, *found)
         return self.said
 
@@ -114,25 +114,26 @@ class _Member:
 class _Ring:
     """The latest `length` seconds of everybody, indexed by second modulo length, NaN where unknown.
 
-    Kept as (7, n, length): what runs over the seconds of a member, or adds up classes, is several times as fast so.
+    Kept as (7, n, 2, length): what runs over the seconds of a member, or adds up classes, is several times as fast so. Every
+    second stands there twice, so that the latest ones always lie in one piece.
     """
 
     def __init__(self, length: int) -> None:
-        self._values: F64 = np.full((N_EMOTIONS, 0, length), np.nan)
+        self._values: F64 = np.full((N_EMOTIONS, 0, 2, length), np.nan)
         self._columns: dict[str, int] = {}
         self._newest: int | None = None
 
     def put(self, second: int, names: list[str], rows: F64) -> None:
         """Writes a second, (n, 7) of these members; the others and the seconds left out are unknown."""
-        length = self._values.shape[2]
+        length = self._values.shape[3]
         newcomers = [name for name in names if name not in self._columns]
         if newcomers:
             self._columns |= {name: len(self._columns) + k for k, name in enumerate(newcomers)}
-            empty = np.full((N_EMOTIONS, len(newcomers), length), np.nan)
+            empty = np.full((N_EMOTIONS, len(newcomers), 2, length), np.nan)
             self._values = np.concatenate([self._values, empty], axis=1)
         since = second if self._newest is None else max(self._newest + 1, second - length + 1)
-        self._values[:, :, np.arange(since, second + 1) % length] = np.nan
-        self._values[:, self._at(names), second % length] = rows.T
+        self._values[..., np.arange(since, second + 1) % length] = np.nan
+        self._values[..., second % length][:, self._at(names)] = rows.T[..., None]
         self._newest = second
 
     def forget(self, names: list[str]) -> None:
@@ -143,9 +144,10 @@ class _Ring:
 
     def latest(self, names: list[str], length: int) -> F64:
         """(length, n, 7) the latest seconds of these members."""
-        newest = self._newest or 0
-        seconds = np.arange(newest - length + 1, newest + 1) % self._values.shape[2]
-        return np.asarray(self._values.take(self._at(names), axis=1).take(seconds, axis=2).T)
+        n = self._values.shape[3]
+        end = (self._newest or 0) % n + 1 + n
+        twice = self._values.reshape(N_EMOTIONS, -1, 2 * n)
+        return np.asarray(twice[:, :, end - length : end].take(self._at(names), axis=1).T)
 
     def _at(self, names: list[str]) -> NDArray[np.intp]:
         return np.array([self._columns[name] for name in names], dtype=np.intp)
@@ -153,19 +155,19 @@ class _Ring:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Comparison:
-    """A comparison of everybody with the others: (n, T) and (n, T, 7), see `compare`; `turns` are those still to come."""
+    """A comparison of everybody with the others; `turns` are those still to come."""
 
     names: list[str]
-    moves: F64
-    others: F64
-    stepped: F64
-    others_stepped: F64
+    moves: Moves
+    others: Moves
     turns: deque[slice]
 
     def of(self, some: slice, settings: SynchronySettings) -> Synchrony:
         """What it says of some members."""
-        steps = self.others_stepped[some], self.stepped[some]
-        return compare(self.others[some], self.moves[some], settings, steps)
+        pair = self.others, self.moves
+        first, second = (moves.lengths.T[some] for moves in pair)
+        one, other = (tuple(plane.T[some] for plane in moves.steps) for moves in pair)
+        return compare(first, second, settings, (one, other))
 
 
 def _turns(n: int, every_s: int) -> deque[slice]:
@@ -266,19 +268,12 @@ class Engagement:
         self._coupled, self._comparison = None, None
         if len(self._names) < 2:  # noqa: PLR2004 (a group)
             return
-        stepped = normalised(self._window(second, self._names))
-        moves = movement(stepped)
+        moves = normalised(self._window(second, self._names))
         # All others, also who is unengaged: left out by the same movements that are tested, those would remain who happen
         # to move alike, and chance would look like a group.
-        self._comparison = _Comparison(
-            self._names,
-            moves.T,
-            mean_of_others(moves).T,
-            stepped.swapaxes(0, 1),
-            mean_of_others(stepped).swapaxes(0, 1),
-            _turns(len(self._names), self._settings.every_s),
-        )
-        self._coupled = _latest(coupling(stepped), self._settings)
+        turns = _turns(len(self._names), self._settings.every_s)
+        self._comparison = _Comparison(self._names, moves, mean_of_others(moves), turns)
+        self._coupled = _latest(coupling(moves), self._settings)
 
     def _go_on(self, second: int) -> None:
         """Judges the members whose turn it is."""
@@ -291,10 +286,10 @@ class Engagement:
                 there = [(self._members[name], i) for i, name in enumerate(names) if name in self._members]
                 for member, i in there:
                     self._compared_with(second, member, found, i)
-                strengths = [m.strength for _, m in sorted(self._members.items()) if not np.isnan(m.strength)]
+                strengths = [m.strength for _, m in sorted(self._members.items()) if not isnan(m.strength)]
                 total, n = sum(strengths), len(strengths)
                 for member, _ in there:
-                    if not np.isnan(member.strength):
+                    if not isnan(member.strength):
                         self._judge(member, (total - member.strength) / (n - 1) if n > 1 else 0.0)
 
     def _compared_with(self, second: int, member: _Member, found: Synchrony, i: int) -> None:
@@ -302,7 +297,7 @@ class Engagement:
         member.said = None
         member.correlation, member.lag_s = float(found.correlation[i]), float(found.lag_s[i])
         member.p_value, member.strength = float(found.p_value[i]), float(found.strength[i])
-        if not np.isnan(member.p_value):
+        if not isnan(member.p_value):
             member.known = second
         elif second - member.known > self._settings.memory_s:
             member.state, member.evidence = "unknown", 0.0

@@ -10,6 +10,9 @@ from pipeline.emotions import F64
 
 Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
+Planes = tuple[F64, ...]
+"""Steps class by class, seven arrays: one of all would be so large that it goes back to the system when it is freed, and to get
+the next one takes longer than to fill it."""
 
 _SILENT = 1e-6
 """Below this root mean square a face has not moved: rounding makes less, the faintest real movement a lot more."""
@@ -89,8 +92,11 @@ def steps(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F64:
     covered = np.isfinite(series).all(axis=2)
     filled = np.where(covered[..., None], series, 0.0)
     # Sums over so few seconds are added one by one: running sums would make a row depend on where the series began.
-    total = np.sum([filled[k : k + n_rows + step] for k in range(step)], axis=0)
-    count = np.sum([covered[k : k + n_rows + step] for k in range(step)], axis=0)
+    n_means = n_rows + step
+    total, count = filled[:n_means].copy(), covered[:n_means].astype(np.intp)
+    for k in range(1, step):
+        total += filled[k : k + n_means]
+        count += covered[k : k + n_means]
     mean = total / np.maximum(count, 1)[..., None]
     enough = (count >= settings.step_least)[..., None]
     mean = np.where(enough, mean, np.nan)
@@ -100,41 +106,56 @@ def steps(series: F64, settings: SynchronySettings = DEFAULT_SYNCHRONY) -> F64:
 
 def movement(steps: F64) -> F64:
     """(T, n) how far faces have moved, wherever to: Euclidean lengths of their (T, n, 7) steps, NaN where unknown."""
-    return np.asarray(np.linalg.norm(steps, axis=2))
+    return _lengths(tuple(np.moveaxis(steps, 2, 0)))
 
 
-def normalised(steps: F64) -> F64:
-    """(T, n, 7) steps divided by the root mean square of their own lengths, so that faint faces count like loud ones.
+def _lengths(planes: Planes) -> F64:
+    """Euclidean lengths of steps, of which each class is a plane."""
+    return np.asarray(np.sqrt(sum(plane * plane for plane in planes)))
 
-    A face that never moved stays at 0; unknown steps stay NaN.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moves:
+    """How n faces have moved in T seconds.
+
+    lengths: (T, n), as of `movement`, NaN where unknown. steps: of each class (T, n), 0 where unknown: what is added up over
+    a window need not ask again and again what is known.
     """
-    known = np.isfinite(steps[..., :1])
-    power = np.where(known, steps, 0.0)
-    power *= power
-    rms = np.sqrt(power.sum(axis=(0, 2)) / np.maximum(known.sum(axis=(0, 2)), 1))[:, None]
-    moved = rms > _SILENT
-    units = steps / np.where(moved, rms, 1.0)
-    return units if moved.all() else np.where(moved, units, np.where(known, 0.0, np.nan))
+
+    lengths: F64
+    steps: Planes
 
 
-def mean_of_others(moves: F64) -> F64:
-    """(T, n, ...) for each member the mean movement of the others; NaN in seconds in which none is known.
+def normalised(steps: F64) -> Moves:
+    """(T, n, 7) steps, NaN where unknown, divided by the root mean square of their own lengths.
 
-    `moves` are (T, n) normalised movements, or (T, n, 7) steps.
+    So faint faces count like loud ones. A face that never moved stays at 0.
     """
-    known = np.isfinite(moves if moves.ndim == 2 else moves[..., :1])  # noqa: PLR2004 (seconds, members)
-    filled = np.where(known, moves, 0.0)
-    total = filled.sum(axis=1, keepdims=True) - filled
+    known = np.isfinite(steps[..., 0])
+    filled = [np.where(known, plane, 0.0) for plane in np.moveaxis(steps, 2, 0)]
+    power = sum((plane * plane).sum(axis=0) for plane in filled)
+    rms = np.sqrt(power / np.maximum(known.sum(axis=0), 1))
+    # By infinity: who never moved stays at 0.
+    units = tuple(plane / np.where(rms > _SILENT, rms, np.inf) for plane in filled)
+    return Moves(np.where(known, _lengths(units), np.nan), units)
+
+
+def mean_of_others(moves: Moves) -> Moves:
+    """For each member the mean of the others; where none of these is known, the length is NaN and the step 0."""
+    known = np.isfinite(moves.lengths)
     count = known.sum(axis=1, keepdims=True) - known.astype(np.intp)
-    total /= np.where(count > 0, count, np.nan)
-    return np.asarray(total)
+    divisor = np.maximum(count, 1)
+    filled = np.where(known, moves.lengths, 0.0)
+    lengths = (filled.sum(axis=1, keepdims=True) - filled) / divisor
+    steps = tuple((plane.sum(axis=1, keepdims=True) - plane) / divisor for plane in moves.steps)
+    return Moves(np.where(count > 0, lengths, np.nan), steps)
 
 
 def compare(
     first: F64,
     second: F64,
     settings: SynchronySettings = DEFAULT_SYNCHRONY,
-    steps: tuple[F64, F64] | None = None,
+    steps: tuple[Planes, Planes] | None = None,
 ) -> Synchrony:
     """The largest correlation of m pairs of series over the lags, tested against the same maximum after shifts.
 
@@ -152,14 +173,14 @@ def compare(
         first: (m, T), NaN where unknown.
         second: (m, T), NaN where unknown.
         settings: Which constants.
-        steps: (m, T, 7) each, of the first and of the second series.
+        steps: Of the first and of the second series, of each class (m, T), 0 where unknown.
     """
     rows = np.arange(len(first))
     along = None if steps is None else _along(*steps)
     return _compare(_spectra(first), _spectra(second), rows, rows, settings, along)
 
 
-def coupling(steps: F64) -> tuple[F64, F64]:
+def coupling(moves: Moves) -> tuple[F64, F64]:
     """How much faces move together, second by second: (T,) when, and (T,) whereto; NaN with fewer than two faces that move.
 
     The first is the mean product of the movements of all pairs, each face's standardised over the T seconds: its mean
@@ -168,13 +189,12 @@ def coupling(steps: F64) -> tuple[F64, F64]:
     each goes their own way at the same time. GROUP, section 5, tells synchronous from homogeneous groups by that.
 
     Args:
-        steps: (T, n, 7), as of `normalised`.
+        moves: As of `normalised`.
     """
-    known = np.isfinite(steps[..., 0])
-    units = np.where(known[..., None], steps, 0.0)
-    moves = np.linalg.norm(units, axis=2)
+    known = np.isfinite(moves.lengths)
+    lengths = np.where(known, moves.lengths, 0.0)
     n_known = np.maximum(known.sum(axis=0), 1)
-    centred = np.where(known, moves - moves.sum(axis=0) / n_known, 0.0)
+    centred = np.where(known, lengths - lengths.sum(axis=0) / n_known, 0.0)
     spread = np.sqrt((centred**2).sum(axis=0) / n_known)
     # Who never moved goes together with nobody, and says nothing of the others.
     known &= spread > _SILENT
@@ -183,7 +203,7 @@ def coupling(steps: F64) -> tuple[F64, F64]:
     # All pairs at once: the square of a sum less the squares.
     shared = (
         centred.sum(axis=1) ** 2 - (centred**2).sum(axis=1),
-        (units.sum(axis=1) ** 2).sum(axis=1) - (moves**2).sum(axis=1),
+        np.asarray(sum(plane.sum(axis=1) ** 2 for plane in moves.steps)) - (lengths**2).sum(axis=1),
     )
     when, whereto = (np.where(n > 1, total / np.maximum(n * (n - 1), 1), np.nan) for total in shared)
     return when, whereto
@@ -236,13 +256,13 @@ def _entropy(p: F64) -> F64:
 class _Spectra:
     """Fourier transforms of m series of `length`: standardised ones, and of 1 where they are known.
 
-    complete: (m,) all seconds are known; moved: (m,) the series varies.
+    known: None where all seconds of all of them are. n_known: (m, 1) how many are, at least 1. moved: (m,) the series varies.
     """
 
     length: int
     values: NDArray[np.complex128]
-    known: NDArray[np.complex128]
-    complete: Bool
+    known: NDArray[np.complex128] | None
+    n_known: Index
     moved: Bool
 
 
@@ -256,15 +276,24 @@ def _spectra(series: F64) -> _Spectra:
     # Who has not moved goes together with nobody.
     moved = deviation > _SILENT
     standard = np.where(moved, centred / np.where(moved, deviation, 1.0), 0.0)
-    spectra = fft.rfft(standard), fft.rfft(known.astype(np.float64))
-    return _Spectra(series.shape[1], *spectra, known.all(axis=1), moved[:, 0])
+    of_known = None if known.all() else fft.rfft(known.astype(np.float64))
+    return _Spectra(series.shape[1], fft.rfft(standard), of_known, n_known, moved[:, 0])
 
 
-def _along(first: F64, second: F64) -> F64:
+def _n_both(first: _Spectra, second: _Spectra, i: Index, j: Index) -> F64:
+    """(m, T), or (m, 1) where shifts make no difference: how many known seconds meet, at least 1."""
+    if first.known is None:
+        return second.n_known[j].astype(np.float64)
+    if second.known is None:
+        return first.n_known[i].astype(np.float64)
+    met = np.rint(fft.irfft(np.conj(first.known[i]) * second.known[j], first.length))
+    return np.asarray(np.maximum(met, 1.0))
+
+
+def _along(first: Planes, second: Planes) -> F64:
     """(m, T) entry k: the sum over t of the inner product of step t of the first with step t + k of the second."""
-    one, other = (np.where(np.isfinite(series[..., :1]), series, 0.0) for series in (first, second))
-    spectrum = (np.conj(fft.rfft(one, axis=1)) * fft.rfft(other, axis=1)).sum(axis=2)
-    return np.asarray(fft.irfft(spectrum, first.shape[1]))
+    spectrum = sum(np.conj(fft.rfft(one)) * fft.rfft(other) for one, other in zip(first, second, strict=True))
+    return np.asarray(fft.irfft(spectrum, first[0].shape[1]))
 
 
 def _standardised(statistic: F64, shifts: slice) -> F64:
@@ -284,27 +313,26 @@ def _compare(
         return Synchrony(nothing, nothing, nothing, nothing)
     # Entry k of a circular correlation: the sum over t of first[t] second[t + k].
     statistic = np.asarray(fft.irfft(np.conj(first.values[i]) * second.values[j], length))
-    both = np.full((1, length), float(length))
-    if not (first.complete[i].all() and second.complete[j].all()):
-        both = np.maximum(np.rint(fft.irfft(np.conj(first.known[i]) * second.known[j], length)), 1.0)
-    statistic /= np.sqrt(both)
+    n_both = _n_both(first, second, i, j)
+    root = np.sqrt(n_both)
+    statistic /= root
+    both = np.broadcast_to(n_both, statistic.shape)
     # Smallest lags first, so that of equal ones the nearest to 0 is told.
     lags = np.array(sorted(range(-settings.told_lag_s, settings.told_lag_s + 1), key=abs))
     at_lags = statistic[:, lags]
     best = at_lags.argmax(axis=1)[:, None]
-    n_both = np.broadcast_to(both[:, lags], at_lags.shape)
     largest = np.take_along_axis(at_lags, best, axis=1)
-    correlation = largest / np.sqrt(np.take_along_axis(n_both, best, axis=1))
+    correlation = largest / np.sqrt(np.take_along_axis(both[:, lags], best, axis=1))
     start = settings.guard_s + 1
     if along is not None:
         shifts = slice(start, start + n_shifts)
-        statistic = np.maximum(_standardised(statistic, shifts), _standardised(along / np.sqrt(both), shifts))
+        statistic = np.maximum(_standardised(statistic, shifts), _standardised(along / root, shifts))
         at_lags = statistic[:, lags]
     tested = at_lags[:, np.abs(lags) <= reach].max(axis=1, keepdims=True)
     shifted = statistic[:, start - reach : start - reach + n_shifts].copy()
     for k in range(start - reach + 1, start + reach + 1):
         np.maximum(shifted, statistic[:, k : k + n_shifts], out=shifted)
-    usable = np.broadcast_to(both[:, start : start + n_shifts] >= settings.least_s / 2, shifted.shape)
+    usable = both[:, start : start + n_shifts] >= settings.least_s / 2
     n_usable = usable.sum(axis=1)
     p_value = (1 + (usable & (shifted >= tested - _TIE)).sum(axis=1)) / (1 + n_usable)
     known = (both[:, 0] >= settings.least_s) & (n_usable >= settings.least_shifts) & (first.moved[i] | second.moved[j])

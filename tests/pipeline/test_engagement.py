@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.emotions import F64
 from pipeline.engagement import Engagement, EngagementSettings, _Alike, _latest, _Member, _Steady, evidence_of, type_of
-from pipeline.synchrony import compare, mean_of_others, movement, normalised, steps
+from pipeline.synchrony import compare, mean_of_others, normalised, steps
 from pipeline.types import GroupEngagement, GroupType
 
 HAPPY, NEUTRAL = p(happiness=1.0), p()
@@ -158,11 +158,8 @@ def test_large_groups_are_judged_a_few_members_a_second() -> None:
     before = np.full((8, 30, 7), np.nan)
     stepped = normalised(steps(np.concatenate([before, series[:101]]))[8:])
     others = mean_of_others(stepped)
-    found = compare(
-        mean_of_others(movement(stepped)).T,
-        movement(stepped).T,
-        steps=(others.swapaxes(0, 1), stepped.swapaxes(0, 1)),
-    )
+    one, other = (tuple(plane.T for plane in moves.steps) for moves in (others, stepped))
+    found = compare(others.lengths.T, stepped.lengths.T, steps=(one, other))
     assert [member.p_value for member in reading.members] == found.p_value[:-1].tolist()
 
 
@@ -309,8 +306,8 @@ def test_memory_is_bounded() -> None:
         engagement.add(second, {f"p{second}": HAPPY, "a": NEUTRAL})
     assert len(engagement._members) == 63
     assert engagement._alike._chance == {}  # of two members each one's others are no pair
-    assert engagement._steps._values.shape == (7, 63, 300)
-    assert engagement._faces._values.shape == (7, 63, 54)
+    assert engagement._steps._values.shape == (7, 63, 2, 300)
+    assert engagement._faces._values.shape == (7, 63, 2, 54)
 
 
 def test_all_but_one_are_alike() -> None:

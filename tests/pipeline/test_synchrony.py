@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from pipeline.emotions import F64
 from pipeline.synchrony import (
+    Moves,
     SynchronySettings,
     all_pairs,
     compare,
@@ -84,19 +85,25 @@ def test_normalised_by_hand() -> None:
     stepped[:2] = 0.0
     stepped[0, 0, 1], stepped[1, 0, 4] = 3.0, -4.0
     stepped[:2, 2] = np.nan
-    expected = stepped.copy()
-    expected[:2, 0] /= 12.5**0.5
-    np.testing.assert_allclose(normalised(stepped), expected)
+    moves = normalised(stepped)
+    units = np.stack(moves.steps, axis=2)
+    np.testing.assert_allclose(units[:, 0], np.nan_to_num(stepped[:, 0]) / 12.5**0.5)
+    assert not units[:, 1:].any()
+    expected = [[3 / 12.5**0.5, 0.0, np.nan], [4 / 12.5**0.5, 0.0, np.nan], [np.nan] * 3]
+    np.testing.assert_allclose(moves.lengths, expected)
     np.testing.assert_allclose(movement(stepped)[:2, :2], [[3.0, 0.0], [4.0, 0.0]])
 
 
 def test_the_mean_of_the_others_by_hand() -> None:
-    """Who is unknown in a second is left out; of two members the other one is the mean; steps are as movements are."""
-    moves = np.array([[1.0, 2.0, 6.0], [1.0, np.nan, 5.0]])
-    np.testing.assert_array_equal(mean_of_others(moves), [[4.0, 3.5, 1.5], [5.0, 3.0, 1.0]])
-    np.testing.assert_array_equal(mean_of_others(moves[:, :2]), [[2.0, 1.0], [np.nan, 1.0]])
-    stepped = np.repeat(moves[..., None], 7, axis=2)
-    np.testing.assert_array_equal(mean_of_others(stepped)[..., 3], mean_of_others(moves))
+    """Who is unknown in a second is left out; of two members the other one is the mean; steps are as lengths are."""
+    lengths = np.array([[1.0, 2.0, 6.0], [1.0, np.nan, 5.0]])
+    moves = Moves(lengths, (np.nan_to_num(lengths),) * 7)
+    expected = np.array([[4.0, 3.5, 1.5], [5.0, 3.0, 1.0]])
+    np.testing.assert_array_equal(mean_of_others(moves).lengths, expected)
+    np.testing.assert_array_equal(mean_of_others(moves).steps[3], expected)
+    pair = mean_of_others(Moves(lengths[:, :2], tuple(plane[:, :2] for plane in moves.steps)))
+    np.testing.assert_array_equal(pair.lengths, [[2.0, 1.0], [np.nan, 1.0]])
+    np.testing.assert_array_equal(pair.steps[3], [[2.0, 1.0], [0.0, 1.0]])
 
 
 def test_correlation_lag_and_p_value_by_hand() -> None:
@@ -145,8 +152,8 @@ def test_whereto_counts_as_much_as_when() -> None:
     Directions are random and fresh in every second, so that no shift comes near: p = 1 / (1 + 159 shifts).
     """
     rng = np.random.default_rng(6)
-    first, other = rng.standard_normal((2, 1, 180, 7))
-    moves = np.linalg.norm(first, axis=2)
+    first, other = (tuple(rng.standard_normal((7, 1, 180))) for _ in range(2))
+    moves = np.linalg.norm(first, axis=0)
     apart = moves[:, rng.permutation(180)]
     together = compare(moves, apart, steps=(first, first))
     assert together.p_value[0] == 1 / 160
@@ -158,7 +165,7 @@ def test_whereto_counts_as_much_as_when() -> None:
 
 def test_steps_that_are_always_the_same_say_nothing() -> None:
     """Without any spread over the shifts only movement counts."""
-    still = np.zeros((1, 8, 7))
+    still = (np.zeros((1, 8)),) * 7
     assert compare(impulses(8, 0, 3), impulses(8, 1, 4), SMALL, (still, still)).p_value.tolist() == [1 / 4]
 
 
