@@ -173,8 +173,7 @@ class Call:
             self._weights.forget(who)
         rows = {reading.participant: reading.by_generic for reading in readings}
         changed = {change.participant for change in self._noisy.add(second, rows)}
-        for who, row in rows.items():
-            self._counter.add(second, who, covered=row is not None, changed=who in changed)
+        self._counter.add(second, [who for who, row in rows.items() if row is not None], changed)
         self._weights.observe(second, [reading.arms for reading in readings])
         if self._weights.due(elapsed_s):
             self._weights.update(self._counter.per_minute(second), engaged)
@@ -182,8 +181,9 @@ class Call:
     def _presence(self, second: int, arms: tuple[SecondReading, ...]) -> list[Event]:
         """Who came, who left, whether the layout changed, and whose camera went off or on."""
         time_s, members = float(second), tuple(reading.participant for reading in arms)
-        events = [Event("participant_joined", time_s, (p,)) for p in members if p not in self._members]
-        events += [Event("participant_left", time_s, (p,)) for p in self._members if p not in members]
+        here, there = frozenset(members), frozenset(self._members)
+        events = [Event("participant_joined", time_s, (p,)) for p in members if p not in there]
+        events += [Event("participant_left", time_s, (p,)) for p in self._members if p not in here]
         self._members = members
         before, look = self._tiles, self._looks.pop(second, None)
         self._tiles = look.tiles if look else ()

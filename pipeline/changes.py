@@ -1,9 +1,9 @@
 """Changes of expression: when they began, whose they are, and whether the group made them (GROUP, section 4.2)."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -164,43 +164,36 @@ def _leads(rows: F64, before: F64, after: F64) -> F64:
     return np.asarray(np.abs(rows - before).sum(axis=1) / 2 - np.abs(rows - after).sum(axis=1) / 2)
 
 
-@dataclass(slots=True, eq=False)
-class _Counted:
-    """Covered seconds of a participant, whether each brought a change, and in how many that was so."""
-
-    seconds: deque[tuple[int, bool]] = field(default_factory=deque)
-    n_changes: int = 0
-
-
 class ChangeCounter:
     """Changes per covered minute of each participant in the trailing window, for the adaptive weights."""
 
     def __init__(self, settings: ChangeSettings = DEFAULT_CHANGES) -> None:
         self._settings = settings
-        self._counted: dict[str, _Counted] = {}
+        # Of each second, who was covered, and who of these changed.
+        self._seconds: deque[tuple[int, set[str], set[str]]] = deque()
 
-    def add(self, second: int, participant: str, *, covered: bool, changed: bool) -> None:
-        """Counts one second of one participant."""
-        if covered:
-            counted = self._counted.setdefault(participant, _Counted())
-            counted.seconds.append((second, changed))
-            counted.n_changes += changed
+    def add(self, second: int, covered: Collection[str], changed: Collection[str]) -> None:
+        """Counts one second: who was covered in it, and who changed."""
+        self._seconds.append((second, set(covered), set(changed)))
+        self._expire(second)
 
     def per_minute(self, second: int) -> dict[str, float]:
         """c_i of everybody with at least `least_s` covered seconds in the window that ends with `second`."""
-        rates: dict[str, float] = {}
-        for participant, counted in list(self._counted.items()):
-            while counted.seconds and counted.seconds[0][0] <= second - self._settings.window_s:
-                counted.n_changes -= counted.seconds.popleft()[1]
-            if not counted.seconds:
-                del self._counted[participant]
-            elif len(counted.seconds) >= self._settings.least_s:
-                rates[participant] = 60.0 * counted.n_changes / len(counted.seconds)
-        return rates
+        self._expire(second)
+        n_covered = Counter(chain.from_iterable(covered for _, covered, _ in self._seconds))
+        n_changes = Counter(chain.from_iterable(changed for _, _, changed in self._seconds))
+        return {who: 60.0 * n_changes[who] / n for who, n in n_covered.items() if n >= self._settings.least_s}
 
     def forget(self, participant: str) -> None:
         """Whoever comes back begins anew."""
-        self._counted.pop(participant, None)
+        for _, covered, changed in self._seconds:
+            covered.discard(participant)
+            changed.discard(participant)
+
+    def _expire(self, second: int) -> None:
+        """Drops what lies before the window that ends with `second`."""
+        while self._seconds and self._seconds[0][0] <= second - self._settings.window_s:
+            self._seconds.popleft()
 
 
 class ChangeScopes:

@@ -1,7 +1,7 @@
 """What the others say that a member feels: the group's emotion as ground truth (GROUP, section 5)."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -86,16 +86,17 @@ class Labeller:
             if (p := distributions[name]) is not None and states.get(name) != "unengaged"
         ]
         least = max(2, s.least_others, ceil(s.least_share * (len(sources) - 1)))
-        if len(sources) <= least:
+        labelled = [i for i, (name, _) in enumerate(sources) if name in held and states.get(name) == "engaged"]
+        if len(sources) <= least or not labelled:
             return ()
         faces = np.array([p for _, p in sources])
-        chosen = alike_others(faces, s.alike, least)
+        chosen = alike_others(faces, s.alike, least, labelled)
         sums, sizes = chosen.astype(np.float64) @ faces, chosen.sum(axis=1)
         sure = (sizes > 0) & (sums.max(axis=1) >= s.confidence * sizes)
         return tuple(
-            GroupLabel(name, second, frozen_array(sums[i] / sums[i].sum()), int(sizes[i]))
-            for i, (name, _) in enumerate(sources)
-            if sure[i] and name in held and states.get(name) == "engaged"
+            GroupLabel(sources[i][0], second, frozen_array(sums[i] / sums[i].sum()), int(sizes[i]))
+            for i in labelled
+            if sure[i]
         )
 
     def _held(self, second: int, name: str, *, alike: bool) -> bool:
@@ -115,7 +116,7 @@ class Labeller:
             del self._alike[name]
 
 
-def alike_others(faces: F64, alike: float, least: int) -> NDArray[np.bool_]:
+def alike_others(faces: F64, alike: float, least: int, of: Sequence[int]) -> NDArray[np.bool_]:
     """(n, n): row i marks the others of member i who are alike, found by leaving out the oddest one by one.
 
     The oddest has the largest divergence from those who are left; of equally odd ones the last goes. It ends when the
@@ -126,15 +127,20 @@ def alike_others(faces: F64, alike: float, least: int) -> NDArray[np.bool_]:
         faces: (n, 7) distributions.
         alike: Bits.
         least: At least 2.
+        of: Whose others are sought, as indices of `faces`; the other rows are empty.
     """
     n = len(faces)
     apart = divergences(faces, faces)
     left = ~np.eye(n, dtype=bool)
     # What each is away from those left, in the rows that are still open; those who are out stand at minus infinity.
     sums = np.where(left, left.astype(np.float64) @ apart, -np.inf)
-    size, rows = n - 1, np.arange(n)
+    size, rows = n - 1, np.array(of)
+    left[np.delete(np.arange(n), rows)] = False
+    sums = sums[rows]
     # Every pair is counted twice.
-    totals = np.where(left, sums, 0.0).sum(axis=1)
+    totals = np.where(left[rows], sums, 0.0).sum(axis=1)
+    # Last columns first, in memory too: `argmax` gives the first of equals, and runs along whole rows.
+    sums, from_last = (np.ascontiguousarray(columns[:, ::-1]) for columns in (sums, apart))
     while True:
         still = totals > alike * size * (size - 1) + _TIE
         if not still.all():
@@ -145,9 +151,9 @@ def alike_others(faces: F64, alike: float, least: int) -> NDArray[np.bool_]:
         if size < least:
             left[rows] = False
             return left
-        oddest = n - 1 - sums[:, ::-1].argmax(axis=1)
-        each = np.arange(len(rows))
+        last = sums.argmax(axis=1)
+        each, oddest = np.arange(len(rows)), n - 1 - last
         left[rows, oddest] = False
-        totals -= 2 * sums[each, oddest]
-        sums -= apart[oddest]
-        sums[each, oddest] = -np.inf
+        totals -= 2 * sums[each, last]
+        sums -= from_last[oddest]
+        sums[each, last] = -np.inf

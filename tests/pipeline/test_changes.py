@@ -158,8 +158,7 @@ def test_changes_per_covered_minute_by_hand() -> None:
     """One change in 30 covered seconds is 2 per minute; nobody covered is not in it; the window is 60 s."""
     counter = ChangeCounter()
     for second in range(60):
-        counter.add(second, "a", covered=second % 2 == 0, changed=second == 10)
-        counter.add(second, "b", covered=False, changed=False)
+        counter.add(second, () if second % 2 else ("a",), ("a",) if second == 10 else ())
     assert counter.per_minute(59) == {"a": 2.0}
     assert counter.per_minute(70) == {"a": 0.0}
 
@@ -168,12 +167,13 @@ def test_who_has_just_joined_has_no_rate() -> None:
     """One change in 14 covered seconds would be 4.3 per minute; from 15 on it is counted, and who left is forgotten."""
     counter = ChangeCounter()
     for second in range(14):
-        counter.add(second, "a", covered=True, changed=second == 8)
+        counter.add(second, ("a", "b"), ("a", "b") if second == 8 else ())
     assert counter.per_minute(13) == {}
-    counter.add(14, "a", covered=True, changed=False)
+    counter.forget("b")
+    counter.add(14, ("a", "b"), ())
     assert counter.per_minute(14) == {"a": 4.0}
     assert counter.per_minute(100) == {}
-    assert counter._counted == {}
+    assert not counter._seconds
 
 
 def change(participant: str, onset: int, after: F64 = HAPPY) -> Change:

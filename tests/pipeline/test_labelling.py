@@ -119,7 +119,7 @@ def test_the_odd_ones_go_one_by_one() -> None:
     Happy against sad is 1 bit, so a row with e has a mean of 3/6 or more over its pairs, above 0.15.
     """
     faces = np.stack([HAPPY, HAPPY, HAPPY, HAPPY, SAD])
-    chosen = alike_others(faces, 0.15, 3)
+    chosen = alike_others(faces, 0.15, 3, range(len(faces)))
     assert chosen.astype(int).tolist() == [
         [0, 1, 1, 1, 0],
         [1, 0, 1, 1, 0],
@@ -127,4 +127,5 @@ def test_the_odd_ones_go_one_by_one() -> None:
         [1, 1, 1, 0, 0],
         [1, 1, 1, 1, 0],
     ]
-    assert not alike_others(faces, 0.15, 4)[:4].any()
+    assert not alike_others(faces, 0.15, 4, range(4)).any()
+    assert not alike_others(faces, 0.15, 3, [4])[:4].any()
