@@ -51,18 +51,10 @@ class Afterwards:
         self._with_face: deque[frozenset[str]] = deque(maxlen=2 * settings.changes.together_s + settings.changes.hold)
         self.engagement = GroupEngagement()
         """As known now."""
-
-    @property
-    def apart(self) -> frozenset[str]:
+        self.apart: frozenset[str] = frozenset()
         """Whom the group does not move, as known now."""
-        return frozenset(m.participant for m in self.engagement.members if m.state == "unengaged")
-
-    @property
-    def unengaged(self) -> frozenset[str]:
+        self.unengaged: frozenset[str] = frozenset()
         """Who is left out of the group because it does not move them, as known now; nobody where too few would be left."""
-        members, apart = self.engagement.members, self.apart
-        least = max(2, self._settings.engagement.kept_share * len(members))
-        return apart if len(members) - len(apart) >= least else frozenset()
 
     @property
     def sides(self) -> bool:
@@ -97,20 +89,26 @@ class Afterwards:
         for clean, shown in zip(cleaned, personal, strict=True):
             events += [dismissal_event(dismissal) for dismissal in clean.dismissals]
             before = self.engagement.type
-            self.engagement = self._engagement.add(clean.second, clean.distributions)
+            self._engage(self._engagement.add(clean.second, clean.distributions))
             if before != self.engagement.type:
                 change = {"from": before, "to": self.engagement.type}
                 events.append(Event("group_type_changed", float(clean.second), (), change))
             events += self._changes(clean)
             rows = {**clean.distributions, **shown.distributions}
-            unengaged = self.unengaged
-            engaged = {who: row for who, row in rows.items() if who not in unengaged}
+            engaged = {who: row for who, row in rows.items() if who not in self.unengaged}
             group = mean_distribution(engaged, self._settings.group)
             labels = self._labeller.add(
                 clean.second, clean.distributions, self.engagement, self._engagement.others_alike()
             )
             settled.append(SettledSecond(clean.second, clean.distributions, group, labels))
         return settled, events
+
+    def _engage(self, engagement: GroupEngagement) -> None:
+        """Takes in who is engaged."""
+        n, self.engagement = len(engagement.members), engagement
+        self.apart = frozenset(m.participant for m in engagement.members if m.state == "unengaged")
+        least = max(2, self._settings.engagement.kept_share * n)
+        self.unengaged = self.apart if n - len(self.apart) >= least else frozenset()
 
     def _changes(self, clean: CleanSecond) -> list[Event]:
         """The changes whose scope is decided with this second."""

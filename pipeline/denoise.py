@@ -7,6 +7,7 @@ personalized behaviors": what was dismissed is told, and what recurs is no noise
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -161,8 +162,10 @@ class Transients:
         now = np.array([row for _, _, row in heads])
         before, distances = self._moved(rows, seconds, now)
         stays = np.ones(len(heads), dtype=np.bool_)
-        for i in np.flatnonzero(distances > self._settings.back).tolist():
-            if self._excursion(heads[i][0], before[i]):
+        moved = np.flatnonzero(distances > self._settings.back).tolist()
+        shown = self._shown([heads[i][0] for i in moved], before[moved])
+        for i, apart in zip(moved, shown, strict=True):
+            if self._excursion(heads[i][0], before[i], apart):
                 stays[i] = False
             elif distances[i] >= self._settings.distance:
                 self._steady_s[rows[i]] = _NEVER
@@ -190,13 +193,22 @@ class Transients:
         in_common = total[:, 0] > 0.5  # noqa: PLR2004 (more than half)
         return before, np.where(in_common, np.abs(now - before).sum(axis=1) / 2, 0.0)
 
-    def _excursion(self, member: "_Member", before: F64) -> bool:
-        """Whether the oldest second begins an excursion; it is marked as judged, and replaced unless it recurs."""
+    def _shown(self, members: Sequence["_Member"], before: F64) -> list[list[float]]:
+        """How far what each of these shows in the covered seconds that wait is from (n, 7) what was before."""
+        rows = [[one.probabilities for one in member.waiting if one.probabilities is not None] for member in members]
+        flat = np.array([row for own in rows for row in own]).reshape(-1, N_EMOTIONS)
+        distances = iter((np.abs(flat - before.repeat([*map(len, rows)], axis=0)).sum(axis=1) / 2).tolist())
+        return [list(islice(distances, len(own))) for own in rows]
+
+    def _excursion(self, member: "_Member", before: F64, shown: Sequence[float]) -> bool:
+        """Whether the oldest second begins an excursion; it is marked as judged, and replaced unless it recurs.
+
+        `shown` is what `_shown` gives of the member.
+        """
         s = self._settings
         away: list[tuple[F64, float]] = []
         returned: Cleaned | None = None
-        shown = np.array([one.probabilities for one in member.waiting if one.probabilities is not None])
-        distances = iter((np.abs(shown - before).sum(axis=1) / 2).tolist())
+        distances = iter(shown)
         for cleaned in member.waiting:
             if cleaned.probabilities is not None:
                 distance = next(distances)

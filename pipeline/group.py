@@ -49,14 +49,14 @@ def synthesise(
     excluded |= {
         r.participant: "unengaged" for r in readings if r.participant in unengaged and r.probabilities is not None
     }
-    read = {r.participant: r.probabilities for r in readings if r.participant not in excluded}
+    read = {r.participant: p for r in readings if (p := r.probabilities) is not None and r.participant not in excluded}
     members, engaged = tuple(r.participant for r in readings), tuple(read)
-    probabilities = mean_distribution(read, settings)
-    if probabilities is None:
+    if len(read) < max(2, settings.minimum):
         return GroupReading(second, members, engaged, excluded, None, (), {})
-    rows = [(who, p) for who, p in sorted(read.items()) if p is not None]
-    apart = np.linalg.norm(np.array([p for _, p in rows]) - probabilities, axis=1)
-    deviation = dict(zip((who for who, _ in rows), apart.tolist(), strict=True))
+    names = sorted(read)
+    rows = np.array([read[who] for who in names])
+    probabilities = _normalised_sum(rows)
+    deviation = dict(zip(names, np.linalg.norm(rows - probabilities, axis=1).tolist(), strict=True))
     return GroupReading(second, members, engaged, excluded, probabilities, dominant(probabilities, settings), deviation)
 
 
@@ -65,5 +65,10 @@ def mean_distribution(distributions: Mapping[str, F64 | None], settings: GroupSe
     rows = [row for _, row in sorted(distributions.items()) if row is not None]
     if len(rows) < max(2, settings.minimum):
         return None
-    total = np.sum(rows, axis=0)
+    return _normalised_sum(np.array(rows))
+
+
+def _normalised_sum(rows: F64) -> F64:
+    """(7,) sum of (n, 7) distributions, normalised."""
+    total = rows.sum(axis=0)
     return frozen_array(np.asarray(total / total.sum()))

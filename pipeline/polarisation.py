@@ -102,8 +102,12 @@ def split(distributions: F64, settings: PolarisationSettings = DEFAULT_POLARISAT
 def _distances(one: F64, other: F64) -> F64:
     """(n, m) Euclidean distances of (n, 7) and (m, 7)."""
     # Classes first, in memory too: sums over so few run much faster along whole matrices.
-    one, other = np.ascontiguousarray(one.T), np.ascontiguousarray(other.T)
-    return np.asarray(np.sqrt(((one[:, :, None] - other[:, None]) ** 2).sum(axis=0)))
+    return np.asarray(np.sqrt(_squares(np.ascontiguousarray(one.T), np.ascontiguousarray(other.T))))
+
+
+def _squares(one: F64, other: F64) -> F64:
+    """(n, m) squared Euclidean distances of (7, n) and (7, m)."""
+    return np.asarray(((one[:, :, None] - other[:, None]) ** 2).sum(axis=0))
 
 
 def _sub_groups(labels: Labels, widths: F64, settings: PolarisationSettings) -> list[Labels]:
@@ -145,6 +149,7 @@ def _halves(n: int) -> list[Labels]:
 def _k_means(rows: F64, apart: F64, settings: PolarisationSettings) -> list[Labels]:
     """Labels for each k: Lloyd's algorithm, begun at the two farthest members and whoever is farthest from those."""
     seeds = [int(i) for i in np.unravel_index(int(apart.argmax()), apart.shape)]
+    columns = np.ascontiguousarray(rows.T)
     found = []
     for k in range(2, min(settings.largest_k, len(rows) // _SIDE) + 1):
         if k > len(seeds):
@@ -156,8 +161,8 @@ def _k_means(rows: F64, apart: F64, settings: PolarisationSettings) -> list[Labe
         for _ in range(settings.rounds):
             members = np.arange(k)[:, None] == labels
             centroids = members @ rows / members.sum(axis=1, keepdims=True)
-            nearest = np.asarray(_distances(rows, centroids).argmin(axis=1))
-            if np.array_equal(nearest, labels) or not np.bincount(nearest, minlength=k).all():
+            nearest = np.asarray(_squares(columns, centroids.T).argmin(axis=1))
+            if (nearest == labels).all() or not np.bincount(nearest, minlength=k).all():
                 break
             labels = nearest
         found.append(labels)

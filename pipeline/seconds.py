@@ -22,59 +22,62 @@ def read_seconds(
 
     The order of a participant's frames does not matter to the last bit.
     """
-    frames = [(i, frame) for i, own in enumerate(readings.values()) for frame in own]
+    frames = [frame for own in readings.values() for frame in own]
     if not frames:
         return tuple(_absent(participant, second) for participant in readings)
-    of = np.array([i for i, _ in frames])
-    weights = np.array([frame.quality for _, frame in frames])
-    shown = _both([(frame.pixel, frame.landmark) for _, frame in frames])
+    sizes = np.array([len(own) for own in readings.values() if own])
+    begins = np.cumsum(sizes) - sizes
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    weights = np.array([frame.quality for frame in frames])
+    shown = _both([frame.pixel for frame in frames], [frame.landmark for frame in frames])
     generic = None
     # Who was read by a personal head.
-    personal = {i for i, frame in frames if frame.generic is not None}
+    personal = {frame.participant for frame in frames if frame.generic is not None}
     if personal:
-        generic = _both([frame.generic or (frame.pixel, frame.landmark) for _, frame in frames])
+        generic = _both(*zip(*(frame.generic or (frame.pixel, frame.landmark) for frame in frames), strict=True))
     # Sums round: frames are added in an order of their own, that of their weights, and of equal ones that of their values.
     order = np.lexsort((weights, of))
     if (np.diff(weights[order]) == 0).any():
         columns = shown.T[::-1] if generic is None else (*generic.T[::-1], *shown.T[::-1])
         order = np.lexsort((*columns, weights, of))
-    of, weights, shown = of[order], weights[order], shown[order]
-    begins = np.flatnonzero(np.diff(of, prepend=-1))
-    sizes = np.diff(begins, append=len(of))
+    weights, shown = weights[order], shown[order]
     quality = (np.add.reduceat(weights, begins) / sizes).tolist()
-    pixel, landmark = _means(shown, weights, begins)
-    own_pixel, own_landmark = (pixel, landmark) if generic is None else _means(generic[order], weights, begins)
-    row = dict(zip(of[begins].tolist(), range(len(begins)), strict=True))
-    return tuple(
-        SecondReading(
-            participant=participant,
-            second=second,
-            n_frames=len(own),
-            coverage=min(1.0, len(own) / n_expected),
-            quality=quality[row[i]],
-            pixel=pixel[row[i]],
-            landmark=landmark[row[i]],
-            heads=max(own, key=_TIME).heads,
-            generic=(own_pixel[row[i]], own_landmark[row[i]]) if i in personal else None,
+    means = _means(shown, weights, begins)
+    own_means = means if generic is None else _means(generic[order], weights, begins)
+    read = iter(zip(quality, means, own_means, strict=True))
+    told = []
+    for participant, own in readings.items():
+        if not own:
+            told.append(_absent(participant, second))
+            continue
+        mean_quality, (pixel, landmark), by_generic = next(read)
+        told.append(
+            SecondReading(
+                participant,
+                second,
+                len(own),
+                min(1.0, len(own) / n_expected),
+                mean_quality,
+                pixel,
+                landmark,
+                max(own, key=_TIME).heads,
+                by_generic if participant in personal else None,
+            )
         )
-        if own
-        else _absent(participant, second)
-        for i, (participant, own) in enumerate(readings.items())
-    )
+    return tuple(told)
 
 
 def _absent(participant: str, second: int) -> SecondReading:
     return SecondReading(participant, second, 0, 0.0, None, None, None)
 
 
-def _both(arms: Sequence[tuple[F64, F64 | None]]) -> F64:
+def _both(pixels: Sequence[F64], landmarks: Sequence[F64 | None]) -> F64:
     """(n, 14) of both arms, NaN where the landmark arm has no mesh."""
-    landmarks = (_NO_MESH if landmark is None else landmark for _, landmark in arms)
-    flat = np.concatenate((*(pixel for pixel, _ in arms), *landmarks))
-    return np.hstack(flat.reshape(2, len(arms), N_EMOTIONS))
+    meshes = [_NO_MESH if landmark is None else landmark for landmark in landmarks]
+    return np.hstack(np.concatenate([*pixels, *meshes]).reshape(2, len(pixels), N_EMOTIONS))
 
 
-def _means(rows: F64, weights: F64, begins: NDArray[np.intp]) -> tuple[list[F64], list[F64 | None]]:
+def _means(rows: F64, weights: F64, begins: NDArray[np.intp]) -> list[tuple[F64, F64 | None]]:
     """Each participant's weighted means of both arms; of the landmark arm over the frames that have a mesh.
 
     `rows` are (n, 14) as of `_both`, sorted by participant, `begins` where each participant's begin.
@@ -86,8 +89,9 @@ def _means(rows: F64, weights: F64, begins: NDArray[np.intp]) -> tuple[list[F64]
     sums = np.add.reduceat(np.where(meshed[:, None], counted[:, None] * rows[:, N_EMOTIONS:], 0.0), begins)
     landmark = sums / np.where(total > 0, total, 1.0)[:, None]
     read = (total > 0).tolist()
-    return [*frozen_array(pixel)], [
-        row if known else None for row, known in zip(frozen_array(landmark), read, strict=True)
+    return [
+        (one, other if known else None)
+        for one, other, known in zip(frozen_array(pixel), frozen_array(landmark), read, strict=True)
     ]
 
 
@@ -120,9 +124,10 @@ class SecondAggregator:
     def add(self, reading: FaceReading) -> bool:
         """Takes a reading; False when its second is closed already (counted in `n_late`)."""
         second = math.floor(reading.time_s)
-        if second not in self._open:
-            self.present(reading.time_s, (reading.participant,))
         members = self._open.get(second)
+        if members is None:
+            self.present(reading.time_s, (reading.participant,))
+            members = self._open.get(second)
         if members is None:
             self.n_late += 1
             return False

@@ -109,7 +109,7 @@ def test_nobody_is_left_out_where_too_few_would_be_left() -> None:
         (2, "a", ""),
     ):
         members = [MemberEngagement(who, "unengaged" if who in apart else "engaged") for who in "abcd"[:n]]
-        after.engagement = GroupEngagement(tuple(members))
+        after._engage(GroupEngagement(tuple(members)))
         assert after.unengaged == set(left_out)
 
 
