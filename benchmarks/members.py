@@ -17,7 +17,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from daemon.memory import light_collections  # noqa: E402
+from daemon.memory import light_collections, steady_memory  # noqa: E402
 from daemon.simulate.bank import load_bank  # noqa: E402
 from daemon.simulate.params import load_params  # noqa: E402
 from daemon.simulate.world import make_world  # noqa: E402
@@ -31,13 +31,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--profile", type=Path, help="write cProfile's figures there; they slow it down")
     given = parser.parse_args()
+    # As in the daemon.
+    steady_memory()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
         path.write_text(f"members: {{number: [{given.members}, {given.members}]}}\n")
         world = make_world(load_params(path), load_bank(), given.seed)
     profile = cProfile.Profile()
     call, took_ms = Call(), []
-    # As in the daemon.
     with light_collections():
         for second in range(world.n_seconds):
             here, readings = world.here(second), list(world.readings(second))
