@@ -5,7 +5,7 @@ no other; and buffers as large as pictures soon come from these arenas too. Over
 that was 8 % more memory, and most of it free (`benchmarks/soak.py`).
 
 By default all that is free at the end of the heap goes back as soon as it is more than 128 KiB, which the group engine needs
-anew every second: with 49 members, to get it again page by page took a fifth of the engine's time (`benchmarks/members.py`).
+anew every second: with 49 members, to get it again page by page took a tenth to a fifth of the engine's time (`benchmarks/members.py`).
 
 A peer connection that is closed is a knot of some 1,350 objects that refer to each other, which only a full collection
 unties. Python does one when what is new exceeds a quarter of what is old, and the modules alone are 200,000 objects:
