@@ -84,40 +84,43 @@ class DenseHead:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
-    """Classes that go on being read as before, by the head of before.
+class Before:
+    """What the head of before goes on saying, beside the one that learnt.
 
     A head that learns some classes forgets the others: nothing holds these while the hidden layer and the logits beside
-    theirs move (catastrophic interference: McCloskey and Cohen 1989). classes: (7,) which these are.
+    theirs move (catastrophic interference: McCloskey and Cohen 1989). kept: (7,) which these are; they have the
+    probabilities of before, the others share the rest.
+    share: of the head of before in the others, too. Two that err differently are better read together than either.
     """
 
     head: DenseHead
-    classes: Bool
+    kept: Bool
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arm:
     """A head and the temperatures of its model: alone, and as it enters the mean of both (decisions/0008).
 
-    kept: of a head that learnt some classes only; the others have the probabilities of before, these share the rest.
+    before: of a head that learnt, what it did not replace; None: nothing.
     """
 
     head: DenseHead
     temperature: float
     pool_temperature: float
-    kept: Kept | None = None
+    before: Before | None = None
 
     def pool(self, embeddings: F32) -> F64:
         """(n, 7) probabilities as they enter the mean of both arms."""
         p = softmax(self.head.logits(embeddings), temperature=self.pool_temperature)
-        if self.kept is None:
+        if self.before is None:
             return p
-        before = softmax(self.kept.head.logits(embeddings), temperature=self.pool_temperature)
-        kept = self.kept.classes
+        before = softmax(self.before.head.logits(embeddings), temperature=self.pool_temperature)
+        kept, share = self.before.kept, self.before.share
         p[:, kept] = 0
         p *= (1 - before[:, kept].sum(axis=1, keepdims=True)) / p.sum(axis=1, keepdims=True).clip(_TINY)
         p[:, kept] = before[:, kept]
-        return p
+        return share * before + (1 - share) * p
 
 
 @dataclass(frozen=True, slots=True, eq=False)

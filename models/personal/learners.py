@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.personal.dense import DEFAULT_FIT, Examples, FitSettings, fine_tuned
-from models.personal.heads import Arm, Arms, Kept, head_of, read_arrays, write_arrays
+from models.personal.heads import Arm, Arms, Before, head_of, read_arrays, write_arrays
 from models.personal.samples import GROUP_NOISE, Origin, Samples
 from pipeline.emotions import F64, N_EMOTIONS
+from pipeline.metrics import Bool
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -86,7 +87,7 @@ class Weighting:
 
 
 DEFAULT_WEIGHTING: Final = Weighting()
-GROUP_ALONE: Final = Weighting(group=0.5)
+GROUP_ALONE: Final = Weighting(group=3.0)
 """Of a head that learns from the group alone, which tells by itself what may be wrong; chosen on simulated groups (decisions/0013)."""
 
 
@@ -192,20 +193,18 @@ class HeadLearner:
     """Both arms' dense heads, fine-tuned from the generic ones (TRANSFER, section 3.3; GROUP, section 5).
 
     What the group says is a class that is right most of the time: its soft shares are as soft in a sure second as in
-    another, and a head that learns them becomes so. Where it is wrong the member feels something else, and the face
-    shows it: a label y counts (1 - noise) p_y / ((1 - noise) p_y + noise q_y), the probability that it is right where
-    the face reads p and wrong labels come as often as classes are told, q (the forward correction of Patrini et al.
-    2017, "Making deep neural networks robust to label noise"). A face that is always misread counts less, but alike in
-    all seconds. People's labels are learnt as they are.
+    another, and a head that learns them becomes so. It counts as likely as it is right (`Samples.plausible`): a face
+    that is always misread counts less, but alike in all seconds. People's labels are learnt as they are.
 
-    A class that was hardly labelled is read as before, by the generic head, unless that reads it all the time: then it
-    is what a resting face is taken for.
+    What learnt from the group alone is read together with the generic head. A class that was hardly labelled is read as
+    before, by the generic head alone, unless that reads it all the time: then it is what a resting face is taken for.
 
     Args:
         generic: What it starts from.
         settings: How each head is fitted.
         weighting: Where people labelled, too.
         alone: Where all labels are the group's.
+        share: Of the generic head in what is read, where all labels are the group's.
         noise: Share of the group's labels that are taken to be wrong.
         n_known: Labels of the group from which on a class is known; of a person's one is enough.
         much: Mean generic probability from which on a class is read all the time.
@@ -220,6 +219,7 @@ class HeadLearner:
         settings: FitSettings = DEFAULT_FIT,
         weighting: Weighting = DEFAULT_WEIGHTING,
         alone: Weighting = GROUP_ALONE,
+        share: float = 0.5,
         noise: float = GROUP_NOISE,
         n_known: int = 10,
         much: float = 0.05,
@@ -228,6 +228,7 @@ class HeadLearner:
         self._settings = settings
         self._weighting = weighting
         self._alone = alone
+        self._share = share
         self._noise = noise
         self._n_known = n_known
         self._much = much
@@ -238,8 +239,8 @@ class HeadLearner:
         known = checked(samples)
         counts = np.bincount(known.label, minlength=N_EMOTIONS)
         read = self._generic.predict_proba(known)
-        weighting = self._weighting if known.human.any() else self._alone
-        weight = weighting.of(replace(known, confidence=known.confidence * self._right(known, read)))
+        weighting, share = (self._weighting, 0.0) if known.human.any() else (self._alone, self._share)
+        weight = weighting.of(replace(known, confidence=known.confidence * known.plausible(read, self._noise)))
         by_people = np.bincount(known.label[known.human], minlength=N_EMOTIONS) > 0
         kept = (counts < self._n_known) & ~by_people & (read.mean(axis=0) < self._much)
 
@@ -250,7 +251,7 @@ class HeadLearner:
                 return arm
             examples = Examples(embeddings[here], known.told[here], weight[here])
             learnt = fine_tuned(arm, examples, free=counts > 0, settings=self._settings)
-            return replace(learnt, kept=Kept(arm.head, kept) if kept.any() else None)
+            return replace(learnt, before=_before(arm, kept, share))
 
         self.arms_ = Arms(tuned(self._generic.pixel, "pixel"), tuned(self._generic.landmark, "landmark"))
         return self
@@ -267,8 +268,9 @@ class HeadLearner:
             raise not_fitted(self.name)
         arrays: dict[str, NDArray[Any]] = {}
         for arm, prefix in ((self.arms_.pixel, "pixel."), (self.arms_.landmark, "landmark.")):
-            kept = np.zeros(N_EMOTIONS, dtype=np.bool_) if arm.kept is None else arm.kept.classes
-            arrays |= arm.head.arrays(prefix) | {prefix + "kept": kept}
+            kept, share = (np.zeros(N_EMOTIONS), 0.0) if arm.before is None else (arm.before.kept, arm.before.share)
+            before = {prefix + "kept": kept.astype(np.bool_), prefix + "share": np.array(share)}
+            arrays |= arm.head.arrays(prefix) | before
         write_learner(path, self.name, arrays)
 
     @classmethod
@@ -285,24 +287,18 @@ class HeadLearner:
                 msg = f"{path} is a head for other models than these; take another version"
                 raise ModelError(msg)
             kept = np.asarray(arrays.get(prefix + "kept", np.zeros(N_EMOTIONS)))
-            if kept.shape != (N_EMOTIONS,) or not np.isin(kept, (0, 1)).all():
-                msg = f"{path} does not tell of {N_EMOTIONS} classes which are kept; take another version"
+            share = np.asarray(arrays.get(prefix + "share", 0.0))
+            if kept.shape != (N_EMOTIONS,) or not np.isin(kept, (0, 1)).all() or share.shape or not 0 <= share <= 1:
+                msg = f"{path} does not tell what of the generic head goes on; take another version"
                 raise ModelError(msg)
-            heads.append(replace(arm, head=head, kept=Kept(arm.head, kept == 1) if kept.any() else None))
+            heads.append(replace(arm, head=head, before=_before(arm, kept == 1, float(share))))
         learner = cls(generic)
         learner.arms_ = Arms(*heads)
         return learner
 
-    def _right(self, known: Samples, read: F64) -> F64:
-        """(n,) how likely each label is right; 1 of people's. read: (n, 7) what the generic heads say."""
-        group = ~known.human
-        right = np.ones(len(known))
-        if group.any():
-            label = known.label[group]
-            told = (np.bincount(label, minlength=N_EMOTIONS) / len(label))[label]
-            shown = (1 - self._noise) * read[group, label]
-            right[group] = shown / (shown + self._noise * told)
-        return right
+
+def _before(generic: Arm, kept: Bool, share: float) -> Before | None:
+    return Before(generic.head, kept, share) if kept.any() or share > 0 else None
 
 
 def write_learner(path: Path, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -103,6 +103,24 @@ class Samples:
         """(n,) whether a person labelled it."""
         return np.asarray(self.origin != Origin.GROUP)
 
+    def plausible(self, read: F64, noise: float = GROUP_NOISE) -> F64:
+        """(n,) how likely each label is right; 1 of people's.
+
+        Where a label of the group is wrong the member feels something else, and the face shows it: a label y is right
+        with probability (1 - noise) p_y / ((1 - noise) p_y + noise q_y) where the face reads p and wrong labels come as
+        often as classes are told, q (the forward correction of Patrini et al. 2017, "Making deep neural networks robust
+        to label noise").
+
+        read: (n, 7) p, what the generic heads say. noise: share of the group's labels that are taken to be wrong.
+        """
+        group, right = ~self.human, np.ones(len(self))
+        if group.any():
+            label = self.label[group]
+            told = (np.bincount(label) / len(label))[label]
+            shown = (1 - noise) * read[group, label]
+            right[group] = shown / (shown + noise * told)
+        return right
+
     def take(self, rows: I64 | NDArray[np.bool_]) -> Self:
         """The samples of these rows, or where the mask is true."""
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))

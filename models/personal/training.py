@@ -176,9 +176,10 @@ def train_and_judge(
     else:
         personal.fit(learnt, job.seed)
         said = personal.predict_proba(later)
-    # Whether a face differs between expressions is asked of expressions, not of what lies between two of them, unless
-    # these change so fast that little else is left.
-    apart = learnt.human | unmixed(learnt.time_s, learnt.label)
+    # Whether a face differs between expressions is asked of expressions, not of what lies between two of them, nor of
+    # labels that are rather wrong than right, unless little else is left.
+    likely = learnt.plausible(generic.predict_proba(learnt), gate.noise) > 0.5  # noqa: PLR2004
+    apart = learnt.human | (likely & unmixed(learnt.time_s, learnt.label))
     clear = learnt.take(apart) if 2 * apart.sum() >= len(learnt) else learnt
     verdict = judge(
         Judged(later.time_s, said, generic.predict_proba(later), later.told, classes, block, later.human),

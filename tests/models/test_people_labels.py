@@ -142,6 +142,26 @@ def test_old_words_do_not_keep_new_labels_of_the_group_out() -> None:
     assert learner.seen == [(int(split.earlier.sum()), float(both.time_s[split.earlier][-1]))]
 
 
+def test_labels_that_are_rather_wrong_than_right_say_nothing_of_how_faces_differ() -> None:
+    """Ten of ninety seconds are called by another's name: the silhouette is that without them; people's words all count."""
+    whole = samples(in_turn(1800, 30), origin=Origin.GROUP)
+    wrong = np.arange(1800) % 90 >= 80
+    called = np.where(wrong, HAPPY, whole.label)
+    by_group = replace(whole, target=np.eye(7)[called])
+    found = [
+        silhouette(s) for s in (whole.take(~wrong), by_group, replace(by_group, origin=np.full(1800, Origin.SHEET)))
+    ]
+    assert found[1] == pytest.approx(found[0], abs=0.01)
+    assert found[2] < found[0] - 0.1
+
+
+def silhouette(known: Samples) -> float:
+    """Of what was learnt from."""
+    verdict, _ = train_and_judge(known, JOB, personal=Offset(), generic=Offset(), pooled=lambda _: None)
+    assert verdict.figures is not None
+    return verdict.figures.silhouette
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_words_that_have_nothing_to_do_with_the_face_do_not_pass(seed: int) -> None:
     """The same stretches, said of anything."""

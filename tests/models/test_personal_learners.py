@@ -233,13 +233,13 @@ def test_a_label_of_the_group_counts_as_far_as_the_face_allows_it() -> None:
     read = np.full((4, 7), 0.05)
     read[:, 0] = 0.7
     read[1, 3] = 0.8
-    right = HeadLearner(ARMS)._right(samples, read)
+    right = samples.plausible(read, 0.15)
     expected = [0.85 * p / (0.85 * p + 0.15 * 0.5) for p in (0.7, 0.8, 0.7, 0.05)]
     assert_allclose(right, expected)
     mixed = replace(samples, origin=np.array([0, 1, 0, 2], dtype=np.uint8))
-    assert_allclose(HeadLearner(ARMS)._right(mixed, read)[[1, 3]], 1)
+    assert_allclose(mixed.plausible(read, 0.15)[[1, 3]], 1)
     # Of the two that the group labels both are told to be 0.
-    assert_allclose(HeadLearner(ARMS)._right(mixed, read)[[0, 2]], 0.85 * 0.7 / (0.85 * 0.7 + 0.15))
+    assert_allclose(mixed.plausible(read, 0.15)[[0, 2]], 0.85 * 0.7 / (0.85 * 0.7 + 0.15))
 
 
 def test_of_the_groups_word_the_class_is_learnt() -> None:
@@ -278,11 +278,23 @@ def test_what_was_hardly_labelled_is_read_as_before() -> None:
     # Nothing is kept where every class is told often enough.
     all_told = HeadLearner(generic).fit(by_group(person(70, classes=tuple(range(7)))))
     assert all_told.arms_ is not None
-    assert all_told.arms_.pixel.kept is None
+    assert all_told.arms_.pixel.before is not None
+    assert not all_told.arms_.pixel.before.kept.any()
 
 
-def test_what_is_kept_comes_back_from_the_file(tmp_path: Path) -> None:
-    """Also a file of before, which does not tell of it: nothing is kept. What is no mask is refused."""
+def test_what_learnt_from_the_group_is_read_together_with_the_generic_head() -> None:
+    """Half of either: (0.76 + p) / 2 where what learnt says p; people are believed alone."""
+    known = by_group(person(70, classes=tuple(range(7))))
+    generic = generic_of(read=4, share=0.76)
+    alone, together = (HeadLearner(generic, share=s).fit(known).predict_proba(known) for s in (0.0, 0.5))
+    assert_allclose(together, (alone + generic.predict_proba(known)) / 2)
+    asked = HeadLearner(generic).fit(person(70, classes=tuple(range(7)))).arms_
+    assert asked is not None
+    assert (asked.pixel.before, asked.landmark.before) == (None, None)
+
+
+def test_what_goes_on_as_before_comes_back_from_the_file(tmp_path: Path) -> None:
+    """Also a file that does not tell of it: then nothing does. What is no mask or no share is refused."""
     known = by_group(person(40, classes=(0, 3)))
     generic = generic_of(read=4, share=0.76)
     learner = HeadLearner(generic).fit(known)
@@ -295,11 +307,12 @@ def test_what_is_kept_comes_back_from_the_file(tmp_path: Path) -> None:
     old = load_learner(tmp_path / "old", generic)
     assert isinstance(old, HeadLearner)
     assert old.arms_ is not None
-    assert (old.arms_.pixel.kept, old.arms_.landmark.kept) == (None, None)
-    for wrong in (np.zeros(6), np.full(7, 2)):
-        rest = {k: v for k, v in arrays.items() if k not in {"learner", "format"}}
-        write_learner(tmp_path / "wrong", "head", rest | {"pixel.kept": wrong})
-        with pytest.raises(ModelError, match="does not tell of 7 classes which are kept"):
+    assert (old.arms_.pixel.before, old.arms_.landmark.before) == (None, None)
+    rest = {k: v for k, v in arrays.items() if k not in {"learner", "format"}}
+    wrong = [{"kept": np.zeros(6)}, {"kept": np.full(7, 2)}, {"share": np.zeros(7)}, {"share": np.array(np.nan)}]
+    for values in wrong:
+        write_learner(tmp_path / "wrong", "head", rest | {f"pixel.{key}": value for key, value in values.items()})
+        with pytest.raises(ModelError, match="what of the generic head goes on"):
             load_learner(tmp_path / "wrong", generic)
 
 
