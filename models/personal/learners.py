@@ -241,6 +241,7 @@ class HeadLearner:
         read = self._generic.predict_proba(known)
         weighting, share = (self._weighting, 0.0) if known.human.any() else (self._alone, self._share)
         weight = weighting.of(replace(known, confidence=known.confidence * known.plausible(read, self._noise)))
+        told = known.told
         by_people = np.bincount(known.label[known.human], minlength=N_EMOTIONS) > 0
         kept = (counts < self._n_known) & ~by_people & (read.mean(axis=0) < self._much)
 
@@ -249,7 +250,7 @@ class HeadLearner:
             here = np.isfinite(embeddings).all(axis=1)
             if not here.any():
                 return arm
-            examples = Examples(embeddings[here], known.told[here], weight[here])
+            examples = Examples(embeddings[here], told[here], weight[here])
             learnt = fine_tuned(arm, examples, free=counts > 0, settings=self._settings)
             return replace(learnt, before=_before(arm, kept, share))
 
