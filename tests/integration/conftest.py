@@ -1,5 +1,6 @@
 """Real parts: the `attuned` command, a made-up call, mosquitto."""
 
+import fcntl
 import os
 import shutil
 import socket
@@ -28,16 +29,26 @@ class Call:
 @pytest.fixture(scope="session")
 def demo_call(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """Thirty seconds of four people."""
-    call = Call(tmp_path_factory.mktemp("call") / "call.mp4", make_script(30))
-    write_call(call.path, call.script)
-    return call
+    return _filmed(tmp_path_factory, 30)
 
 
 @pytest.fixture(scope="session")
 def short_call(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """Eight seconds of four people."""
-    call = Call(tmp_path_factory.mktemp("call") / "short.mp4", make_script(8))
-    write_call(call.path, call.script)
+    return _filmed(tmp_path_factory, 8)
+
+
+def _filmed(factory: pytest.TempPathFactory, seconds: int) -> Call:
+    """One that all workers share: the first to come films it, the others wait."""
+    base = factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    call = Call(folder / f"call-{seconds}.mp4", make_script(seconds))
+    with (folder / f"call-{seconds}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not call.path.exists():
+            unfinished = folder / f"unfinished-{seconds}.mp4"
+            write_call(unfinished, call.script)
+            unfinished.rename(call.path)
     return call
 
 

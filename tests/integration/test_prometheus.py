@@ -20,8 +20,6 @@ from typing import Any
 import pytest
 import yaml
 
-from daemon.demo.call import make_script, write_call
-
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "dashboards" / "prometheus"
@@ -29,12 +27,12 @@ SHEETS = sorted((ROOT / "dashboards" / "grafana").glob("*.json"))
 
 
 def program(name: str) -> str:
-    """A program of Debian's prometheus; the test skips where it is absent, except in CI, where it fails."""
+    """A program of Debian's; the test skips where it is absent, except in CI, where it fails."""
     found = shutil.which(name)
     if found is None:
         if os.environ.get("CI"):
             pytest.fail(f"{name} is needed in CI; make test installs it where it may")
-        pytest.skip(f"{name} is not installed; apt-get install prometheus")
+        pytest.skip(f"{name} is not installed; apt-get install prometheus ffmpeg")
     return found
 
 
@@ -84,11 +82,24 @@ class Scraped:
 
 
 @pytest.fixture(scope="module")
-def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+def scraped(tmp_path_factory: pytest.TempPathFactory, demo_call) -> Iterator[Scraped]:  # noqa: ANN001 (of conftest)
     """Forty-five seconds of four people, played in real time; engagement is judged after a few seconds already."""
     prometheus = program("prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
-    write_call(folder / "call.mp4", make_script(45))
+    again = [
+        program("ffmpeg"),
+        "-loglevel",
+        "error",
+        "-stream_loop",
+        "1",
+        "-i",
+        demo_call.path,
+        "-t",
+        "45",
+        "-c",
+        "copy",
+    ]
+    subprocess.run([*again, folder / "call.mp4"], check=True)
     port, listen, broker = free_ports(3)
     settings = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
