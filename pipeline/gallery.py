@@ -6,7 +6,7 @@ pictures agree on it, so that tiles in motion do not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -401,18 +401,22 @@ class GallerySplitter:
         if now.wall is None or now.mask is None:
             return None
         sure = found is not None and _certain(found[0])
-        if sure and not now.settled:
-            return None
         least = SURE if now.settled else WALL_MIN
         if found is not None:
-            # What leaves out people who were there a moment ago must be clearly better.
+            again = _as_many(found[0], now.wall) and not found[1].is_narrower(found[0].tiles, now.wall.tiles)
+            if sure and not now.settled and not again:
+                return None
+            # What leaves out people who were there a moment ago, or has as many elsewhere, must be clearly better.
             fewer = len(found[0].tiles) < len(now.wall.tiles) and lie_in(found[0].tiles, now.wall.tiles)
-            least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer else 0.0))
+            least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer or again else 0.0))
         searches = [found[1]] if found is not None and sure else []
         if found is None or not sure or np.abs(found[1].mask.page.plane - now.mask.page.plane).max() > SAME_PAGE:
             searches.append(Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings))
         for search in searches:
             wall = search.again(now.wall)
+            if wall.main and now.wall.main and iou(wall.main, now.wall.main) >= SAME_MAIN:
+                # So does the region beside it: what it shows may have bars of its own.
+                wall = replace(wall, main=now.wall.main)
             if wall.score >= least * _scale(wall) and not any(map(search.is_divided, wall.tiles)):
                 return wall, search
         return None
@@ -478,6 +482,13 @@ class GallerySplitter:
         now.n_faceless = 0 if seen else now.n_faceless + 1
         is_page = now.n_still >= STILL_LOOKS and is_flat(image, now.main)
         now.is_film = now.n_faceless >= NO_FACE_LOOKS or is_page
+
+
+def _as_many(a: Wall, b: Wall) -> bool:
+    """Whether two explanations have equally many tiles, and none or the same big region beside them."""
+    if a.main is None or b.main is None:
+        return a.main is b.main and len(a.tiles) == len(b.tiles)
+    return len(a.tiles) == len(b.tiles) and iou(a.main, b.main) >= SAME_MAIN
 
 
 def _same_but(main: Box, a: Sequence[Box], b: Sequence[Box]) -> bool:

@@ -106,6 +106,8 @@ NEXT_LINE: Final = 0.04
 """Lines of a shared page are no further apart than this share of the picture's height."""
 OBVIOUS: Final = 0.9
 """A tile with edges so clear needs no place to be told by."""
+NARROWER: Final = 0.85
+"""A tile that is less than this part of one of before is another."""
 GROUPS_MAX: Final = 8
 """So many sizes of tiles are tried, the largest total area first."""
 
@@ -260,6 +262,13 @@ class Search:
         """Whether a tile of an earlier picture holds several clear tiles of this one."""
         return sum(covered(box, [tile]) >= WITHIN for box in self._sound) > 1
 
+    def is_narrower(self, tiles: Sequence[Box], before: Sequence[Box]) -> bool:
+        """Whether one of these tiles is clear and a part of one of before: an upright phone's, say, with page beside it."""
+        clear = [box for box in tiles if box in self._sound]
+        return any(
+            covered(box, [tile]) >= WITHIN and covered(tile, [box]) < NARROWER for box in clear for tile in before
+        )
+
     def _is_filled(self, tile: Box) -> bool:
         """Whether several clear tiles fill a tile: bars like the page at their edges joined two in the next column."""
         parts = [box for box in self._sound if box != tile and covered(box, [tile]) >= WITHIN]
@@ -345,7 +354,8 @@ class Search:
                 grid = self._complete(region, group)
                 if grid and grid not in grids and self._support(region, grid) >= SUPPORT:
                     grids.append(grid)
-        if len(group) == 1 and any(group[0] != box and lie_in(group, [box]) for box in self._joined):
+        half = any(group[0] != box and lie_in(group, [box]) for box in self._joined)
+        if len(group) == 1 and half and self.evidence(group[0]) < OBVIOUS:
             # Nothing says that half a tile is a whole one.
             grids.remove(group)
         walls = (self._with_main(grid, regular=regular) for grid in grids if len(grid) <= self._settings.max_tiles)

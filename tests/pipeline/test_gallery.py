@@ -1153,15 +1153,64 @@ def standing(image: U8, wall_: Wall, *, settled: bool = True) -> tuple[GallerySp
 
 
 def test_an_explanation_that_leaves_people_out_must_be_clearly_better() -> None:
-    """One that shows two of those who stood gives way to them all within 0.05; one of other tiles does not."""
+    """One that shows two of those who stood gives way to them all within 0.05; one of more tiles does not."""
     boxes = tuple(grid(4, 1))
+    more = (*boxes, (688, 8, 848, 98))
     was = Wall(boxes, None, 0.9, regular=True)
     splitter, lines, search = standing(wall((106, 680), list(boxes)), was)
     score = search.score_again(was)
-    for better, tiles, stays in ((0.04, boxes[:2], True), (0.06, boxes[:2], False), (0.04, boxes[::-1], False)):
+    for better, tiles, stays in ((0.04, boxes[:2], True), (0.06, boxes[:2], False), (0.04, more, False)):
         found = Wall(tiles, None, score + better, regular=True)
         kept = splitter._still(lines, (found, search))
         assert (kept is not None and kept[0].tiles == boxes) is stays
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_an_explanation_with_as_many_tiles_elsewhere_must_be_clearly_better(settled: bool) -> None:  # noqa: FBT001
+    """Two in a strip change places: their tiles, cut a little otherwise, are those that stood, also after motion."""
+    size, tiles, main = strip()
+    was = Wall(tuple(tiles), main, 0.9, regular=True)
+    splitter, lines, search = standing(wall(size, [*tiles, main]), was, settled=settled)
+    score = search.score_again(was)
+    moved = tuple((x0, y0 + 9, x1, y1 + 9) for x0, y0, x1, y1 in tiles)
+    x0, y0, x1, y1 = main
+    for better, beside, stays in (
+        (0.04, main, True),
+        (0.06, main, False),
+        (0.04, None, False),
+        (0.04, (x0, y0, x1, y1 // 2), False),
+    ):
+        kept = splitter._still(lines, (Wall(moved, beside, score + better, regular=True), search))
+        assert (kept is not None and kept[0].tiles == was.tiles) is stays
+    without = Wall(was.tiles, None, 0.9, regular=True)
+    splitter, lines, search = standing(wall(size, tiles), without, settled=settled)
+    kept = splitter._still(lines, (Wall(moved, None, search.score_again(without) + 0.04, regular=True), search))
+    assert kept is not None
+    assert kept[0].tiles == was.tiles
+
+
+@pytest.mark.parametrize("across", [56, 120])
+def test_a_narrower_tile_in_the_place_of_a_wide_one_is_another(across: int) -> None:
+    """Who comes with an upright phone in somebody's place has their own tile, whatever explains the strip as well."""
+    size, tiles, main = strip(6, "bottom")
+    x0, y0, x1, y1 = tiles[2]
+    narrow = ((x0 + x1 - across) // 2, y0, (x0 + x1 + across) // 2, y1)
+    splitter = GallerySplitter()
+    run(splitter, *[wall(size, [*tiles, main])] * 3)
+    after = [*tiles[:2], narrow, *tiles[3:], main]
+    found = run(splitter, *[wall(size, after, seed=3)] * 8, start=2.0)[-1]
+    assert found.settled
+    assert found.tiles == tuple(sorted(after, key=lambda box: (box[1], box[0])))
+
+
+def test_a_clear_tile_below_lines_of_a_page_is_no_half() -> None:
+    """A chart on a shared page as white as the gallery's stands above the only tile."""
+    tile = (250, 276, 390, 356)
+    image = wall((360, 640), [tile], page=255)
+    for x, y in ((344, 152), (376, 170), (406, 178)):
+        image[y:226, x : x + 20] = (67, 157, 88)
+    slide(image, (120, 20, 420, 150), paper=255)
+    assert find_tiles(image) == (tile,)
 
 
 def test_what_stood_comes_back_where_nothing_certain_is_found() -> None:
