@@ -24,6 +24,7 @@ from pipeline.appearance import (
     same_person,
     without_camera,
 )
+from pipeline.captions import Strokes, common, strokes_of
 from pipeline.emotions import F64
 from pipeline.gallery import iou
 from pipeline.types import U8, Box
@@ -73,6 +74,9 @@ class IdentitySettings:
     other: concordance with all that is known of somebody, and correlation of the middles, below which a picture that
         jumped is of somebody else.
     other_room: the same for the concordance as tiles come and go.
+    renamed: what captions have in common below which another name stands there: of the same people, as others moved,
+        1 % were below 0.53 (71); of those who came in their places half below 0.29 (119; `pipeline.captions`).
+    jump_renamed: concordance with the picture before below which somebody else may be shown, where the name is another.
     still: concordance within a second from which on a picture stands still enough to say so.
     gain: how much better than that of who sat there it must be.
     lately_s: how long after they were seen last people count as just here.
@@ -95,6 +99,8 @@ class IdentitySettings:
     gain: float = 0.2
     other: float = 0.5
     other_room: float = 0.7
+    renamed: float = 0.4
+    jump_renamed: float = 0.75
     jump_middle: float = 0.3
     jump_slight: float = 0.6
     still: float = 0.75
@@ -185,6 +191,8 @@ class _Place:
     look: what the tile looked like then.
     has_camera: see `Seat`; looked at about once a second.
     stirred: it came to be uncertain as the layout changed, or tiles came and went: then others may sit here.
+    captions: what was written there the last times that was looked at, about a second apart, the latest last.
+    jumped: what was written there as it came to be uncertain.
     """
 
     person: _Person
@@ -193,6 +201,8 @@ class _Place:
     look: Looks | None = None
     has_camera: bool = True
     stirred: bool = False
+    captions: tuple[Strokes, ...] = ()
+    jumped: Strokes | None = None
 
 
 class TileIdentity:
@@ -240,7 +250,7 @@ class TileIdentity:
         boxes = [_on_wall(tiles[i], (width, height)) for i in free]
         if settled:
             self._stirred = stirred
-            self._look(image, looks=look_at(image, [tiles[i] for i in free]), boxes=boxes, time_s=time_s)
+            self._look(image, [tiles[i] for i in free], boxes, time_s)
             who = [(place.person.name, place.since_s is None) for place in self._places]
         else:
             who = [(name, False) for name in self._held(boxes)]
@@ -253,22 +263,23 @@ class TileIdentity:
             for tile, (name, certain) in zip(tiles, (found[i] for i in range(len(tiles))), strict=True)
         )
 
-    def _look(self, image: U8, looks: Looks, boxes: list[Box], time_s: float) -> None:
+    def _look(self, image: U8, tiles: list[Box], boxes: list[Box], time_s: float) -> None:
         """Brings the places up to date with a picture that shows this layout."""
+        looks = look_at(image, tiles)
         order = None if self._interrupted else _same_places(boxes, [place.box for place in self._places])
         if order is None:
             self._reflow(image, looks, boxes, time_s)
         else:
             self._places = [self._places[i] for i in order]
-            self._stay(image, looks, boxes, time_s)
+            self._stay(image, tiles, looks, boxes, time_s)
         for i, place in enumerate(self._places):
             # Enough time to mend what was uncertain is over: it counts as it is.
             if place.since_s is not None and time_s - place.since_s >= self._settings.settle_s:
-                if self._replaced(place, looks.take([i])):
+                if self._replaced(place, looks.take([i]), strokes_of(image, tiles[i])):
                     place.person = self._newcomer()
                 elif not self._is_new(place.person):
                     place.person.assumed += 1
-                place.since_s = None
+                place.since_s, place.captions = None, ()
             new = self._is_new(place.person)
             if new and place.since_s is None:
                 self._enter(place.person)
@@ -283,18 +294,21 @@ class TileIdentity:
             place.has_camera = not is_plain
             if place.since_s is None:
                 place.person.keep()
+                place.captions = (*place.captions[-1:], strokes_of(image, tiles[i]))
         self._turn = (self._turn + 1) % TURNS
 
-    def _replaced(self, place: _Place, look: Looks) -> bool:
+    def _replaced(self, place: _Place, look: Looks, caption: Strokes) -> bool:
         """Whether somebody else sits in a place since its picture jumped.
 
         The picture stood still before and stands still now, and neither the room nor what is in its middle is as it
-        was. Who had no camera on may look like anything.
+        was; or another name stands there than before. Who had no camera on may look like anything.
         """
         person, settings = place.person, self._settings
         if place.look is None or self._is_new(person):
             return False
         known = person.known_before() if place.stirred else person.known_by()
+        if place.jumped is not None and self._renamed(place, place.jumped, caption):
+            return not without_camera(known[0])[0]
         newest, oldest = person.lately()
         still = likeness(place.look, look)[0, 0]
         if not place.stirred:
@@ -305,6 +319,13 @@ class TileIdentity:
             and compare(look, [known], same_camera)[0, 0] < (settings.other_room if place.stirred else settings.other)
             and compare(look, [known], same_middle)[0, 0] < settings.other
         )
+
+    def _renamed(self, place: _Place, now: Strokes, later: Strokes) -> bool:
+        """Whether another name stands in a place than the last times it was looked at, in two pictures."""
+        if len(place.captions) < 2:  # noqa: PLR2004 (what stands still takes two)
+            return False
+        shared = common((place.captions[0], place.captions[1]), (now, later))
+        return shared is not None and shared < self._settings.renamed
 
     def _is_new(self, person: _Person) -> bool:
         """Whether somebody may still turn out to be one who is known."""
@@ -341,7 +362,7 @@ class TileIdentity:
         new = (name for name in spare if name not in self._fixed.values())
         return [name or next(new) for name in names]
 
-    def _stay(self, image: U8, looks: Looks, boxes: list[Box], time_s: float) -> None:
+    def _stay(self, image: U8, tiles: list[Box], looks: Looks, boxes: list[Box], time_s: float) -> None:
         """One more picture of the layout as it stands: whoever sits there stays, unless pictures changed places."""
         settings = self._settings
         if not self._places:
@@ -363,10 +384,13 @@ class TileIdentity:
             self._exchange(looks, rows, whole[rows], time_s)
         # Who switched the camera off is nobody else, and there is nobody to be read.
         plain = without_camera(looks)
-        for i in jumped:
+        for i in np.flatnonzero((own < settings.jump_renamed) & ~plain).tolist():
             place = self._places[i]
-            if place.person is people[i] and place.since_s is None and not plain[i]:
-                place.since_s, place.look, place.stirred = time_s, looks.take([i]), self._stirred
+            if place.person is people[i] and place.since_s is None:
+                caption = strokes_of(image, tiles[i])
+                if i in jumped or self._renamed(place, caption, caption):
+                    place.since_s, place.look, place.stirred = time_s, looks.take([i]), self._stirred
+                    place.jumped = caption
         doubtful = [i for i, place in enumerate(self._places) if place.since_s is not None]
         if doubtful:
             self._mend(looks, doubtful, time_s)
@@ -517,7 +541,7 @@ class TileIdentity:
     def _seat(self, index: int, person: _Person, since_s: float | None) -> None:
         """Another person sits in that tile."""
         place = self._places[index]
-        self._places[index] = replace(place, person=person, since_s=since_s, look=None)
+        self._places[index] = replace(place, person=person, since_s=since_s, look=None, captions=(), jumped=None)
 
 
 def _moved(alike: F64, settings: IdentitySettings) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from cameras import avatar, camera, layout, wall_of
+from cameras import avatar, camera, layout, lettered, shown, wall_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -285,6 +285,38 @@ def test_a_tile_cut_out_anew_is_no_reflow() -> None:
     seats = call.identity.update(image, [(x0 + 30, y0, x1 - 30, y1), *FOUR[1:]], 1.0, settled=True)
     assert [seat.participant for seat in seats] == P[:4]
     assert [seat.certain for seat in seats] == [True, True, True, False]
+
+
+def named(picture: U8, name: int) -> U8:
+    """The tile of somebody with a name in it."""
+    tile = shown(picture, TWO_SIZE)
+    return lettered(tile, (0, 0, *TWO_SIZE), name)
+
+
+def test_another_name_below_another_picture_is_somebody_else() -> None:
+    """Who comes in the place of somebody who leaves looks a little like them; with the same name it is them."""
+    for name, who in ((5, [P[2], P[1]]), (3, P[:2])):
+        call = Call()
+        call.show([named(camera(0), 3), 1], TWO, looks=12)
+        assert call.show([named(mixed(0, 20, 0.4), name), 1], TWO) == P[:2]
+        assert call.certain == [name == 3, True]
+        assert call.show([named(mixed(0, 20, 0.4), name), 1], TWO, looks=5) == who
+        assert all(call.certain)
+
+
+def test_another_name_says_nothing_while_a_layout_is_new() -> None:
+    """What stands still has to be seen twice, a second apart."""
+    call = Call()
+    call.show([named(camera(0), 3), 1], TWO, looks=4)
+    assert call.show([named(mixed(0, 20, 0.4), 5), 1], TWO, looks=6) == P[:2]
+
+
+def test_who_switches_the_camera_on_may_have_the_name_elsewhere() -> None:
+    """A tile without a picture has it in another place."""
+    call = Call()
+    call.show([lettered(avatar(0, TWO_SIZE), (0, -30, TWO_SIZE[0], TWO_SIZE[1] - 8), 3), 1], TWO, looks=12)
+    assert call.show([named(camera(0), 3), 1], TWO, looks=6) == P[:2]
+    assert all(call.certain)
 
 
 def test_two_who_look_the_same_are_uncertain() -> None:
