@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.appearance import look_at
-from pipeline.identity import WALL, IdentitySettings, Seat, TileIdentity, _on_picture, pseudonym
+from pipeline.identity import TileIdentity
+from pipeline.places import WALL, on_picture
+from pipeline.seating import IdentitySettings, Seat, pseudonym
 from pipeline.types import U8, Box
 
 P = [pseudonym("seed", i) for i in range(60)]
@@ -407,8 +409,8 @@ def test_in_real_meetings_nobody_is_ever_taken_for_another(dev_data: Path, name:
 def test_a_place_at_the_edge_lies_in_a_tiny_picture() -> None:
     """The last hundredth of a wall on a picture of twelve pixels is its last pixel, and not the one beyond."""
     edge = (round(0.99 * WALL), round(0.99 * WALL), WALL, WALL)
-    assert _on_picture(edge, (12, 12)) == (11, 11, 12, 12)
-    assert _on_picture((0, 0, WALL, WALL), (1, 1)) == (0, 0, 1, 1)
+    assert on_picture(edge, (12, 12)) == (11, 11, 12, 12)
+    assert on_picture((0, 0, WALL, WALL), (1, 1)) == (0, 0, 1, 1)
 
 
 def barred(who: int, moment: int = 0) -> U8:
