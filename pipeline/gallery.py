@@ -187,7 +187,7 @@ def _holds(wall: Wall, inner: Wall, search: Search) -> bool:
     """Whether a tile of an explanation holds two or more tiles of another one, and nothing else but its page."""
     for tile in wall.tiles:
         boxes = [box for box in (*inner.tiles, *([inner.main] if inner.main else [])) if covered(box, [tile]) >= INNER]
-        if len(boxes) > 1 and search.page_around(tile, boxes) >= INNER_PAGE:
+        if len(boxes) > 1 and search.cells.page_around(tile, boxes) >= INNER_PAGE:
             return True
     return False
 
@@ -403,21 +403,21 @@ class GallerySplitter:
         sure = found is not None and _certain(found[0])
         least = SURE if now.settled else WALL_MIN
         if found is not None:
-            again = _as_many(found[0], now.wall) and not found[1].is_narrower(found[0].tiles, now.wall.tiles)
+            again = _as_many(found[0], now.wall) and not found[1].cells.is_narrower(found[0].tiles, now.wall.tiles)
             if sure and not now.settled and not again:
                 return None
             # What leaves out people who were there a moment ago, or has as many elsewhere, must be clearly better.
             fewer = len(found[0].tiles) < len(now.wall.tiles) and lie_in(found[0].tiles, now.wall.tiles)
             least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer or again else 0.0))
         searches = [found[1]] if found is not None and sure else []
-        if found is None or not sure or np.abs(found[1].mask.page.plane - now.mask.page.plane).max() > SAME_PAGE:
+        if found is None or not sure or np.abs(found[1].cells.mask.page.plane - now.mask.page.plane).max() > SAME_PAGE:
             searches.append(Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings))
         for search in searches:
             wall = search.again(now.wall)
             if wall.main and now.wall.main and iou(wall.main, now.wall.main) >= SAME_MAIN:
                 # So does the region beside it: what it shows may have bars of its own.
                 wall = replace(wall, main=now.wall.main)
-            if wall.score >= least * _scale(wall) and not any(map(search.is_divided, wall.tiles)):
+            if wall.score >= least * _scale(wall) and not any(map(search.cells.is_divided, wall.tiles)):
                 return wall, search
         return None
 
@@ -461,8 +461,8 @@ class GallerySplitter:
         # The same layout keeps its boxes: nobody is cropped differently for a pixel.
         self._now.tiles = self._now.tiles if self._now.firm and same_layout(tiles, self._now.tiles) else tiles
         self._now.settled, self._now.firm, self._now.n_agree = True, True, 0
-        self._now.mask = found[1].mask if found else None
-        self._now.page = found[1].mask.page if found else self._now.page
+        self._now.mask = found[1].cells.mask if found else None
+        self._now.page = found[1].cells.mask.page if found else self._now.page
         self._now.probe = Probe(image, self._now.tiles, self._now.mask, found[0].main if found else None)
         self._now.search_at_s, self._now.calm_s = time_s + SEARCH_EVERY_S, time_s + CALM_S
         self._now.wall, self._now.main = (found[0], found[0].main) if found else (None, None)

@@ -1098,7 +1098,7 @@ def test_tiles_of_a_strip_that_hang_together_are_no_big_region() -> None:
         image[8:96, x : x + 2][np.arange(88) < 30] = 120
     image[300:304, 200:640] = 60
     search = Search(PageMask(Lines(image), Page(np.array([[255.0, 0, 0]] * 3))), DEFAULT_GALLERY)
-    assert (349, 8, 821, 96) in search._leaves
+    assert (349, 8, 821, 96) in search.cells.leaves
     assert close(find_tiles(image), tiles)
 
 
@@ -1148,7 +1148,7 @@ def standing(image: U8, wall_: Wall, *, settled: bool = True) -> tuple[GallerySp
     """A splitter for which an explanation stands, and the search in this picture on its page."""
     splitter, lines = GallerySplitter(), Lines(image)
     search = Search(PageMask(lines, find_pages(lines)[0]), DEFAULT_GALLERY)
-    splitter._now.wall, splitter._now.mask, splitter._now.settled = wall_, search.mask, settled
+    splitter._now.wall, splitter._now.mask, splitter._now.settled = wall_, search.cells.mask, settled
     return splitter, lines, search
 
 
@@ -1242,11 +1242,11 @@ def test_what_stood_is_measured_on_its_own_page_too() -> None:
     was = Wall(tuple(tiles), main, 0.9, regular=True)
     splitter, lines, paper = standing(image, was)
     own = Search(PageMask(lines, Page(np.array([[20.0, 0, 0]] * 3))), DEFAULT_GALLERY)
-    splitter._now.mask = own.mask
+    splitter._now.mask = own.cells.mask
     kept = splitter._still(lines, (Wall(((30, 30, 400, 200), (30, 210, 400, 390)), None, 0.65), paper))
     assert kept is not None
     assert kept[0].tiles == tuple(tiles)
-    assert kept[1].mask.page is own.mask.page
+    assert kept[1].cells.mask.page is own.cells.mask.page
 
 
 def test_one_tile_on_a_page_may_be_a_gallery_on_another() -> None:
