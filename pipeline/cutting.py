@@ -14,6 +14,8 @@ NEAR_LINE: Final = 0.9
 """Share of a gutter's line that must have exactly the page's colour; the rest is what compression left of it."""
 BESIDE: Final = 0.6
 """And of one of the lines beside the only one that is left of a gutter."""
+ROUGHLY: Final = 0.85
+"""Or that much of it is page roughly."""
 THIN_PX: Final = 8
 """A gutter that compression blurred is at most this wide."""
 FULL, LINE_APART, ELSEWHERE = 0.97, 3, 0.5
@@ -50,7 +52,8 @@ def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int) -> li
     start = box[1] if axis == 1 else box[0]
     shares = mask.share(box, axis)
     near = shares >= NEAR_LINE
-    wide = mask.share(box, axis, wide=True) >= settings.page_share
+    roughly = mask.share(box, axis, wide=True)
+    wide, rough = roughly >= settings.page_share, roughly >= ROUGHLY
     least, n = settings.gutter_min_px, len(near)
     gutter = np.zeros(n, dtype=np.bool_)
     for a, b in runs(wide):
@@ -58,7 +61,9 @@ def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int) -> li
             # The border around who speaks takes a part of one of a narrow gutter's lines.
             beside = float(max(shares[a - 1], shares[b])) if a > 0 and b < n else 0.0
             line = near[a:b].all() and (beside >= BESIDE or _is_line(shares, (a, b)))
-            whole = b - a >= least or a == 0 or b == n or line
+            # Compression leaves a little less of a narrow gutter's other line.
+            thick = b - a + sum(rough[i] for i in (a - 1, b) if 0 <= i < n)
+            whole = thick >= least or a == 0 or b == n or line
             gutter[a:b] = whole and _is_valley(mask, box, axis, (a, b), near)
             continue
         for c, d in runs(near[a:b]):

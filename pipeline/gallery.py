@@ -403,12 +403,14 @@ class GallerySplitter:
         sure = found is not None and _certain(found[0])
         least = SURE if now.settled else WALL_MIN
         if found is not None:
-            again = _as_many(found[0], now.wall) and not found[1].cells.is_narrower(found[0].tiles, now.wall.tiles)
-            if sure and not now.settled and not again:
+            n_found, n_stood = len(found[0].tiles), len(now.wall.tiles)
+            joined = n_found < n_stood and lie_in(now.wall.tiles, found[0].tiles)
+            elsewhere = _as_many(found[0], now.wall) and not found[1].cells.is_narrower(found[0].tiles, now.wall.tiles)
+            if sure and not now.settled and not (elsewhere or joined):
                 return None
-            # What leaves out people who were there a moment ago, or has as many elsewhere, must be clearly better.
-            fewer = len(found[0].tiles) < len(now.wall.tiles) and lie_in(found[0].tiles, now.wall.tiles)
-            least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer or again else 0.0))
+            # What leaves out people who were there a moment ago, joins them, or has as many elsewhere, must be clearly better.
+            fewer = n_found < n_stood and lie_in(found[0].tiles, now.wall.tiles)
+            least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer or joined or elsewhere else 0.0))
         searches = [found[1]] if found is not None and sure else []
         if found is None or not sure or np.abs(found[1].cells.mask.page.plane - now.mask.page.plane).max() > SAME_PAGE:
             searches.append(Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings))

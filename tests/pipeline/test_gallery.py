@@ -319,6 +319,19 @@ def test_an_explanation_that_leaves_people_out_must_be_clearly_better() -> None:
 
 
 @pytest.mark.parametrize("settled", [True, False])
+def test_an_explanation_that_joins_people_must_be_clearly_better(settled: bool) -> None:  # noqa: FBT001
+    """Two in the dark, one above the other, hang together in one picture and not in the next."""
+    boxes = tuple(grid(3, 2))
+    was = Wall(boxes, None, 0.9, regular=True)
+    splitter, lines, search = standing(wall((204, 512), list(boxes)), was, settled=settled)
+    score = search.score_again(was)
+    pairs = tuple((x0, y0, x1, y1 + 98) for x0, y0, x1, y1 in boxes[:3])
+    for better, stays in ((0.04, True), (0.06, False)):
+        kept = splitter._still(lines, (Wall(pairs, None, score + better, regular=True), search))
+        assert (kept is not None and kept[0].tiles == boxes) is stays
+
+
+@pytest.mark.parametrize("settled", [True, False])
 def test_an_explanation_with_as_many_tiles_elsewhere_must_be_clearly_better(settled: bool) -> None:  # noqa: FBT001
     """Two in a strip change places: their tiles, cut a little otherwise, are those that stood, also after motion."""
     size, tiles, main = strip()

@@ -10,6 +10,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pipeline.cutting import cut
 from pipeline.gallery import (
     DEFAULT_GALLERY,
     find_tiles,
@@ -244,6 +245,18 @@ def test_a_gutter_of_one_line_beside_a_border_is_a_gutter() -> None:
     image = wall((420, 602), boxes)
     image[208, 0:150] = (70, 75, 95)
     assert close(find_tiles(image), boxes)
+
+
+@pytest.mark.parametrize(("smeared", "n"), [(30, 2), (60, 1)])
+def test_a_gutter_of_two_blurred_lines_is_a_gutter(smeared: int, n: int) -> None:
+    """Compression left neither of the page's colour, and of one a tenth is no page at all; a fifth is too much."""
+    image = wall((420, 302), [(0, 40, 300, 208), (0, 210, 300, 378)])
+    image[208:210, :300] = 30
+    image[208, :smeared] = (70, 75, 95)
+    mask = PageMask(Lines(image), Page(np.array([[20.0, 0, 0]] * 3)))
+    node = cut(mask, DEFAULT_GALLERY, (0, 0, 302, 420))
+    assert node is not None
+    assert len(node.leaves()) == n
 
 
 def test_the_border_around_who_speaks_is_no_page() -> None:
