@@ -180,6 +180,8 @@ def _search(lines: Lines, settings: GallerySettings, known: Page | None = None) 
             break
     # Tiles that have tiles in them, with page around these, are parts of that page.
     options = [a for a in options if not any(_holds(a[1], b[1], b[2]) for b in options)]
+    # Nor is a big region what more tiles of the same size explain about as well, on another page.
+    options = [a for a in options if not any(b[0] >= a[0] - BETTER and _goes_on(a[1], b[1]) for b in options)]
     return max(options, key=lambda option: option[0])[1:] if options else None
 
 
@@ -190,6 +192,12 @@ def _holds(wall: Wall, inner: Wall, search: Search) -> bool:
         if len(boxes) > 1 and search.cells.page_around(tile, boxes) >= INNER_PAGE:
             return True
     return False
+
+
+def _goes_on(wall: Wall, grid: Wall) -> bool:
+    """Whether the tiles beside a big region are some of a grid, which leaves no such region."""
+    more = grid.main is None and grid.regular and len(grid.tiles) > len(wall.tiles)
+    return wall.main is not None and more and lie_in(wall.tiles, grid.tiles)
 
 
 def _believed(wall: Wall) -> bool:

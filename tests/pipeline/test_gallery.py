@@ -1,5 +1,6 @@
 """A gallery from picture to picture: when a layout changes, and when it stays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ from pipeline.gallery import (
     GalleryHints,
     GallerySplitter,
     Layout,
+    _goes_on,
     find_tiles,
     iou,
     same_layout,
@@ -316,6 +318,17 @@ def test_an_explanation_that_leaves_people_out_must_be_clearly_better() -> None:
         found = Wall(tiles, None, score + better, regular=True)
         kept = splitter._still(lines, (found, search))
         assert (kept is not None and kept[0].tiles == boxes) is stays
+
+
+def test_a_grid_goes_on_where_the_page_leaves_the_colour_of_its_first_row() -> None:
+    """Tiles beside a big region that are some of a grid make no strip; where the grid leaves a region too, they may."""
+    boxes = tuple(grid(4, 3))
+    row, rest = Wall(boxes[:4], (8, 106, 672, 294), 0.89, regular=True), Wall(boxes, None, 0.88, regular=True)
+    assert _goes_on(row, rest)
+    assert not _goes_on(rest, rest)
+    assert not _goes_on(row, replace(rest, main=(700, 8, 900, 294)))
+    assert not _goes_on(row, replace(rest, tiles=boxes[4:]))
+    assert not _goes_on(replace(row, tiles=boxes), rest)
 
 
 @pytest.mark.parametrize("settled", [True, False])
