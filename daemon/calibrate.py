@@ -45,8 +45,8 @@ from models.personal.samples import Origin
 from models.personal.trigger import Tally as Counted
 from models.personal.trigger import TriggerSettings, why_not_yet
 from pipeline.emotions import EMOTIONS
-from pipeline.identity import Seat
 from pipeline.protocols import FaceSpotter
+from pipeline.seating import Seat
 from pipeline.types import CallSecond, Event, FaceReading
 from pipeline.wire import EPOCH
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from config.sections import Consent
 from models.personal.private import write_private
-from pipeline.identity import Seat
+from pipeline.seating import Seat
 
 SEEN_MAX: Final = 1024
 """People of a gallery of whom a gate remembers where it saw them; of further ones it knows less, and asks."""

@@ -14,8 +14,9 @@ from typing import Protocol, Self
 
 from daemon.sources.source import Moment
 from pipeline.gallery import GallerySplitter
-from pipeline.identity import Seat, TileIdentity
+from pipeline.identity import TileIdentity
 from pipeline.protocols import FaceSpotter
+from pipeline.seating import Seat
 from pipeline.types import U8, Box, FaceBoxes, Tile
 
 SPOT_AGAIN_S = 0.15

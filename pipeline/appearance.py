@@ -3,7 +3,7 @@
 A camera's picture is shown at one scale about the centre of its tile: cropped to fill it, or whole with bars at two
 sides. So the pictures of one camera in two tiles differ by one number, the relative scale, and in how much of them is
 to be seen. That scale is searched for, and only what both show is compared. No face is looked for or looked at: a
-thumbnail of 32 x 32 colours is all that is ever made of a tile.
+thumbnail of 32 x 32 colours is made of a tile here, and of what is written at its lower edge, strokes (`pipeline.captions`).
 """
 
 from collections.abc import Callable, Sequence

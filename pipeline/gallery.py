@@ -6,7 +6,7 @@ pictures agree on it, so that tiles in motion do not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -180,6 +180,8 @@ def _search(lines: Lines, settings: GallerySettings, known: Page | None = None) 
             break
     # Tiles that have tiles in them, with page around these, are parts of that page.
     options = [a for a in options if not any(_holds(a[1], b[1], b[2]) for b in options)]
+    # Nor is a big region what more tiles of the same size explain about as well, on another page.
+    options = [a for a in options if not any(b[0] >= a[0] - BETTER and _goes_on(a[1], b[1]) for b in options)]
     return max(options, key=lambda option: option[0])[1:] if options else None
 
 
@@ -187,9 +189,15 @@ def _holds(wall: Wall, inner: Wall, search: Search) -> bool:
     """Whether a tile of an explanation holds two or more tiles of another one, and nothing else but its page."""
     for tile in wall.tiles:
         boxes = [box for box in (*inner.tiles, *([inner.main] if inner.main else [])) if covered(box, [tile]) >= INNER]
-        if len(boxes) > 1 and search.page_around(tile, boxes) >= INNER_PAGE:
+        if len(boxes) > 1 and search.cells.page_around(tile, boxes) >= INNER_PAGE:
             return True
     return False
+
+
+def _goes_on(wall: Wall, grid: Wall) -> bool:
+    """Whether the tiles beside a big region are some of a grid, which leaves no such region."""
+    more = grid.main is None and grid.regular and len(grid.tiles) > len(wall.tiles)
+    return wall.main is not None and more and lie_in(wall.tiles, grid.tiles)
 
 
 def _believed(wall: Wall) -> bool:
@@ -401,19 +409,25 @@ class GallerySplitter:
         if now.wall is None or now.mask is None:
             return None
         sure = found is not None and _certain(found[0])
-        if sure and not now.settled:
-            return None
         least = SURE if now.settled else WALL_MIN
         if found is not None:
-            # What leaves out people who were there a moment ago must be clearly better.
-            fewer = len(found[0].tiles) < len(now.wall.tiles) and lie_in(found[0].tiles, now.wall.tiles)
-            least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer else 0.0))
+            n_found, n_stood = len(found[0].tiles), len(now.wall.tiles)
+            joined = n_found < n_stood and lie_in(now.wall.tiles, found[0].tiles)
+            elsewhere = _as_many(found[0], now.wall) and not found[1].cells.is_narrower(found[0].tiles, now.wall.tiles)
+            if sure and not now.settled and not (elsewhere or joined):
+                return None
+            # What leaves out people who were there a moment ago, joins them, or has as many elsewhere, must be clearly better.
+            fewer = n_found < n_stood and lie_in(found[0].tiles, now.wall.tiles)
+            least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer or joined or elsewhere else 0.0))
         searches = [found[1]] if found is not None and sure else []
-        if found is None or not sure or np.abs(found[1].mask.page.plane - now.mask.page.plane).max() > SAME_PAGE:
+        if found is None or not sure or np.abs(found[1].cells.mask.page.plane - now.mask.page.plane).max() > SAME_PAGE:
             searches.append(Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings))
         for search in searches:
             wall = search.again(now.wall)
-            if wall.score >= least * _scale(wall) and not any(map(search.is_divided, wall.tiles)):
+            if wall.main and now.wall.main and iou(wall.main, now.wall.main) >= SAME_MAIN:
+                # So does the region beside it: what it shows may have bars of its own.
+                wall = replace(wall, main=now.wall.main)
+            if wall.score >= least * _scale(wall) and not any(map(search.cells.is_divided, wall.tiles)):
                 return wall, search
         return None
 
@@ -457,8 +471,8 @@ class GallerySplitter:
         # The same layout keeps its boxes: nobody is cropped differently for a pixel.
         self._now.tiles = self._now.tiles if self._now.firm and same_layout(tiles, self._now.tiles) else tiles
         self._now.settled, self._now.firm, self._now.n_agree = True, True, 0
-        self._now.mask = found[1].mask if found else None
-        self._now.page = found[1].mask.page if found else self._now.page
+        self._now.mask = found[1].cells.mask if found else None
+        self._now.page = found[1].cells.mask.page if found else self._now.page
         self._now.probe = Probe(image, self._now.tiles, self._now.mask, found[0].main if found else None)
         self._now.search_at_s, self._now.calm_s = time_s + SEARCH_EVERY_S, time_s + CALM_S
         self._now.wall, self._now.main = (found[0], found[0].main) if found else (None, None)
@@ -478,6 +492,13 @@ class GallerySplitter:
         now.n_faceless = 0 if seen else now.n_faceless + 1
         is_page = now.n_still >= STILL_LOOKS and is_flat(image, now.main)
         now.is_film = now.n_faceless >= NO_FACE_LOOKS or is_page
+
+
+def _as_many(a: Wall, b: Wall) -> bool:
+    """Whether two explanations have equally many tiles, and none or the same big region beside them."""
+    if a.main is None or b.main is None:
+        return a.main is b.main and len(a.tiles) == len(b.tiles)
+    return len(a.tiles) == len(b.tiles) and iou(a.main, b.main) >= SAME_MAIN
 
 
 def _same_but(main: Box, a: Sequence[Box], b: Sequence[Box]) -> bool:

@@ -66,3 +66,13 @@ def layout(columns: int, rows: int, *, size: tuple[int, int] = (640, 360), gutte
         for r in range(rows)
         for c in range(columns)
     ]
+
+
+def lettered(image: U8, tile: Box, name: int) -> U8:
+    """The picture with a name, white on a dark plate, at the lower left of a tile."""
+    x0, _, _, y1 = tile
+    plate = image[y1 - 16 : y1 - 5, x0 + 6 : x0 + 66]
+    plate[:] = 30
+    strokes = np.random.default_rng([name, 79]).random((9, 14)) < 0.3
+    plate[1:10, 2:58][np.repeat(strokes, 4, axis=1)] = 245
+    return image

@@ -20,7 +20,7 @@ from daemon.sinks.terminal import Screen, TerminalSink
 from daemon.sources.file import probe
 from daemon.sources.source import State
 from pipeline.emotions import EMOTIONS
-from pipeline.identity import pseudonym
+from pipeline.seating import pseudonym
 from pipeline.types import CallSecond, Event
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from daemon import consent
 from daemon.consent import Answers, ConsentGate
-from pipeline.identity import Seat
+from pipeline.seating import Seat
 
 
 def seat(participant: str, *, certain: bool = True, assumed: int = 0) -> Seat:

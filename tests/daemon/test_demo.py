@@ -7,7 +7,7 @@ from daemon.demo.call import make_script
 from daemon.demo.run import Transcript, compare
 from daemon.session import SessionInfo
 from pipeline.group import synthesise
-from pipeline.identity import pseudonym
+from pipeline.seating import pseudonym
 from pipeline.types import CallSecond
 from pipeline.wire import Stamp, Versions
 

@@ -45,7 +45,7 @@ from models.personal.samples import Origin
 from pipeline import wire
 from pipeline.emotions import EMOTIONS
 from pipeline.group import synthesise
-from pipeline.identity import Seat
+from pipeline.seating import Seat
 from pipeline.types import CallSecond, Event
 
 GONE, STAYS, OTHER = "p-0000dead", "p-0000beef", "p-0000cafe"

@@ -40,7 +40,8 @@ from pipeline import wire
 from pipeline.call import CallSettings
 from pipeline.emotions import F32
 from pipeline.gallery import GallerySplitter
-from pipeline.identity import TileIdentity, pseudonym
+from pipeline.identity import TileIdentity
+from pipeline.seating import pseudonym
 from pipeline.types import U8, Box, Crop, Expressions, FaceBoxes, FaceReading, Faces
 
 pytestmark = pytest.mark.timeout(300)

@@ -9,7 +9,8 @@ from cameras import camera, layout, wall_of
 
 from daemon.seats import GalleryFollower, Seats
 from pipeline.gallery import GallerySplitter
-from pipeline.identity import Seat, TileIdentity
+from pipeline.identity import TileIdentity
+from pipeline.seating import Seat
 from pipeline.types import U8, Box, FaceBoxes
 
 

@@ -25,7 +25,8 @@ from daemon.sources.file import FileSource, probe
 from daemon.sources.source import State
 from pipeline.call import CallSettings
 from pipeline.gallery import GallerySplitter
-from pipeline.identity import TileIdentity, pseudonym
+from pipeline.identity import TileIdentity
+from pipeline.seating import pseudonym
 from pipeline.types import U8, Box, CallSecond, Crop, Event, Expressions, FaceBoxes, Faces
 from pipeline.wire import Stamp, Versions
 

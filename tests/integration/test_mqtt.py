@@ -34,7 +34,7 @@ from daemon.sinks.mqtt import MqttSink
 from daemon.sinks.outbox import Outbox
 from daemon.sources.file import probe
 from pipeline.emotions import EMOTIONS
-from pipeline.identity import pseudonym
+from pipeline.seating import pseudonym
 from pipeline.types import Event
 from pipeline.wire import Stamp, Topics, Versions
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from cameras import avatar, camera, layout, wall_of
+from cameras import avatar, camera, layout, lettered, shown, wall_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.appearance import look_at
-from pipeline.identity import WALL, IdentitySettings, Seat, TileIdentity, _on_picture, pseudonym
+from pipeline.identity import TileIdentity
+from pipeline.places import WALL, on_picture
+from pipeline.seating import IdentitySettings, Seat, pseudonym
 from pipeline.types import U8, Box
 
 P = [pseudonym("seed", i) for i in range(60)]
@@ -287,6 +289,38 @@ def test_a_tile_cut_out_anew_is_no_reflow() -> None:
     assert [seat.certain for seat in seats] == [True, True, True, False]
 
 
+def named(picture: U8, name: int) -> U8:
+    """The tile of somebody with a name in it."""
+    tile = shown(picture, TWO_SIZE)
+    return lettered(tile, (0, 0, *TWO_SIZE), name)
+
+
+def test_another_name_below_another_picture_is_somebody_else() -> None:
+    """Who comes in the place of somebody who leaves looks a little like them; with the same name it is them."""
+    for name, who in ((5, [P[2], P[1]]), (3, P[:2])):
+        call = Call()
+        call.show([named(camera(0), 3), 1], TWO, looks=12)
+        assert call.show([named(mixed(0, 20, 0.4), name), 1], TWO) == P[:2]
+        assert call.certain == [name == 3, True]
+        assert call.show([named(mixed(0, 20, 0.4), name), 1], TWO, looks=5) == who
+        assert all(call.certain)
+
+
+def test_another_name_says_nothing_while_a_layout_is_new() -> None:
+    """What stands still has to be seen twice, a second apart."""
+    call = Call()
+    call.show([named(camera(0), 3), 1], TWO, looks=4)
+    assert call.show([named(mixed(0, 20, 0.4), 5), 1], TWO, looks=6) == P[:2]
+
+
+def test_who_switches_the_camera_on_may_have_the_name_elsewhere() -> None:
+    """A tile without a picture has it in another place."""
+    call = Call()
+    call.show([lettered(avatar(0, TWO_SIZE), (0, -30, TWO_SIZE[0], TWO_SIZE[1] - 8), 3), 1], TWO, looks=12)
+    assert call.show([named(camera(0), 3), 1], TWO, looks=6) == P[:2]
+    assert all(call.certain)
+
+
 def test_two_who_look_the_same_are_uncertain() -> None:
     """Nobody can tell one black tile from another: an id each, none certain, until they stood for a while."""
     call = Call()
@@ -375,8 +409,8 @@ def test_in_real_meetings_nobody_is_ever_taken_for_another(dev_data: Path, name:
 def test_a_place_at_the_edge_lies_in_a_tiny_picture() -> None:
     """The last hundredth of a wall on a picture of twelve pixels is its last pixel, and not the one beyond."""
     edge = (round(0.99 * WALL), round(0.99 * WALL), WALL, WALL)
-    assert _on_picture(edge, (12, 12)) == (11, 11, 12, 12)
-    assert _on_picture((0, 0, WALL, WALL), (1, 1)) == (0, 0, 1, 1)
+    assert on_picture(edge, (12, 12)) == (11, 11, 12, 12)
+    assert on_picture((0, 0, WALL, WALL), (1, 1)) == (0, 0, 1, 1)
 
 
 def barred(who: int, moment: int = 0) -> U8:

@@ -1,0 +1,95 @@
+"""A picture of a video wall is cut along its gutters, within these again, and so on: what is left are cells."""
+
+from typing import Final
+
+import numpy as np
+
+from pipeline.boxes import part_of, runs
+from pipeline.emotions import F64
+from pipeline.page import Bools, PageMask, Span
+from pipeline.types import Box
+from pipeline.walls import GallerySettings, Node
+
+NEAR_LINE: Final = 0.9
+"""Share of a gutter's line that must have exactly the page's colour; the rest is what compression left of it."""
+BESIDE: Final = 0.6
+"""And of one of the lines beside the only one that is left of a gutter."""
+ROUGHLY: Final = 0.85
+"""Or that much of it is page roughly."""
+THIN_PX: Final = 8
+"""A gutter that compression blurred is at most this wide."""
+FULL, LINE_APART, ELSEWHERE = 0.97, 3, 0.5
+"""Or it is page on at least the first of it, and so many pixels to either side no more than the last is."""
+THIN_APART: Final = 4
+"""Such a gutter is nearer to the page than what lies so many pixels beside it:"""
+THIN_AROUND, THIN_RARE = 48, 20
+"""and than all but so many in a hundred of so many lines around:"""
+THIN_DEPTH: Final = 0.85
+"""its distance is at most this part."""
+DEPTH: Final = 5
+"""Cuts within cuts: a strip beside rows of rows needs four."""
+
+
+def cut(mask: PageMask, settings: GallerySettings, box: Box, depth: int = DEPTH) -> Node | None:
+    """The box without its margins, cut along all gutters; None where it is all page."""
+    for axis in (1, 0, 1):
+        spans = _spans(mask, settings, box, axis)
+        if not spans:
+            return None
+        box = part_of(box, axis, (spans[0][0], spans[-1][1]))
+    if min(box[2] - box[0], box[3] - box[1]) < settings.tile_min_px:
+        return Node(box)
+    for axis in (1, 0):
+        spans = _spans(mask, settings, box, axis)
+        if len(spans) > 1 and depth:
+            parts = [cut(mask, settings, part_of(box, axis, span), depth - 1) for span in spans]
+            return Node(box, tuple(part for part in parts if part is not None))
+    return Node(box)
+
+
+def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int) -> list[Span]:
+    """Spans between the gutters of a box, along y (axis 1) or x (axis 0)."""
+    start = box[1] if axis == 1 else box[0]
+    shares = mask.share(box, axis)
+    near = shares >= NEAR_LINE
+    roughly = mask.share(box, axis, wide=True)
+    wide, rough = roughly >= settings.page_share, roughly >= ROUGHLY
+    least, n = settings.gutter_min_px, len(near)
+    gutter = np.zeros(n, dtype=np.bool_)
+    for a, b in runs(wide):
+        if b - a <= THIN_PX:
+            # The border around who speaks takes a part of one of a narrow gutter's lines.
+            beside = float(max(shares[a - 1], shares[b])) if a > 0 and b < n else 0.0
+            line = near[a:b].all() and (beside >= BESIDE or _is_line(shares, (a, b)))
+            # Compression leaves a little less of a narrow gutter's other line.
+            thick = b - a + sum(rough[i] for i in (a - 1, b) if 0 <= i < n)
+            whole = thick >= least or a == 0 or b == n or line
+            gutter[a:b] = whole and _is_valley(mask, box, axis, (a, b), near)
+            continue
+        for c, d in runs(near[a:b]):
+            if d - c >= least or a + c == 0 or a + d == n:
+                # Next to a bright tile compression leaves a pixel or two that are page only roughly.
+                gutter[max(a, a + c - 2) : min(b, a + d + 2)] = True
+    return [(start + a, start + b) for a, b in runs(~gutter)]
+
+
+def _is_valley(mask: PageMask, box: Box, axis: int, span: Span, near: Bools) -> bool:
+    """Whether thin lines are page, or nearer to the page than the lines to both sides: not a part of a pale tile."""
+    start, stop = span
+    if near[start:stop].any():
+        return True
+    far = mask.profile(box, axis)
+    inner = float(far[start:stop].min())
+    outer = [far[i] for i in (start - THIN_APART, stop - 1 + THIN_APART) if 0 <= i < len(far)]
+    # Nor is what lies between the letters of a name on a pale tile, as near as the rest of it.
+    around = [*range(max(0, start - THIN_AROUND), start), *range(stop, min(len(far), stop + THIN_AROUND))]
+    shown = [far[i] for i in around if not near[i]]
+    outer += [np.percentile(shown, THIN_RARE)] if shown else []
+    return all(inner <= THIN_DEPTH * side for side in outer)
+
+
+def _is_line(shares: F64, span: Span) -> bool:
+    """Whether so thin lines are page from end to end, and nothing near them is: by chance a picture has no such line."""
+    start, stop = span
+    beside = [shares[i] for i in (start - LINE_APART, stop - 1 + LINE_APART) if 0 <= i < len(shares)]
+    return bool(shares[start:stop].max() >= FULL and max(beside, default=1.0) <= ELSEWHERE)
