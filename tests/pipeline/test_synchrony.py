@@ -233,9 +233,10 @@ def test_scale_is_irrelevant(series: F64, scale: float) -> None:
     """A face that moves less by a constant factor gets the same correlation, lag and p-value, the latter in (0, 1]."""
     settings = SynchronySettings(least_s=20)
     one, other = (compare(series[:1], factor * series[1:], settings) for factor in (1.0, scale))
-    np.testing.assert_allclose(one.correlation, other.correlation, atol=1e-9)
     assert np.isnan(one.p_value[0]) or 0 < one.p_value[0] <= 1
+    # Who moves less than rounding does has not moved, at another scale they may have.
     if np.std(series[1]) > 1e-3:
+        np.testing.assert_allclose(one.correlation, other.correlation, atol=1e-9)
         np.testing.assert_array_equal(one.p_value, other.p_value)
 
 
