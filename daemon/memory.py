@@ -4,8 +4,9 @@ By default every few threads get an arena of their own, up to eight per core, an
 no other; and buffers as large as pictures soon come from these arenas too. Over half an hour of people who come and go
 that was 8 % more memory, and most of it free (`benchmarks/soak.py`).
 
-By default all that is free at the end of the heap goes back as soon as it is more than 128 KiB, which the group engine needs
-anew every second: with 49 members, to get it again page by page took a tenth to a fifth of the engine's time (`benchmarks/members.py`).
+Since that threshold is set, all that is free at the end of an arena goes back as soon as it is more than 128 KiB, which the group
+engine needs anew every second: with 49 members, to get it again page by page took a tenth to a fifth of the engine's time
+(`benchmarks/members.py`).
 
 A peer connection that is closed is a knot of some 1,350 objects that refer to each other, which only a full collection
 unties. Python does one when what is new exceeds a quarter of what is old, and the modules alone are 200,000 objects:
@@ -23,7 +24,7 @@ ARENAS = 2
 MAPPED_FROM = 256 * 1024
 """Bytes from which on a buffer is memory of its own and goes back when it is freed: a picture, not a message."""
 KEPT = 4 * 1024 * 1024
-"""Bytes that may be free at the end of the heap before they go back."""
+"""Bytes that may be free at the end of each arena before they go back."""
 THRESHOLDS = 700, 10, 5
 """Of the collector; the last is half of Python's, for a full collection every 42,000 objects."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8

@@ -95,7 +95,7 @@ def shipped(job: "Job") -> tuple["Learns", "Reads"]:
         msg = "the samples were read by other models than those of the manifest"
         raise ModelError(msg)
     generic = generic_arms(*job.names)
-    return make_learner(job.learner, generic), generic
+    return make_learner(job.learner, generic, noise=job.gate.noise), generic
 
 
 def end_with_the_parent() -> None:

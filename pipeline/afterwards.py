@@ -49,12 +49,16 @@ class Afterwards:
         self._labeller = Labeller(settings.labels)
         # Who has had a face while changes that are settled now came to be: looking away for a second is no leaving.
         self._with_face: deque[frozenset[str]] = deque(maxlen=2 * settings.changes.together_s + settings.changes.hold)
-        self.engagement = GroupEngagement()
-        """As known now."""
+        self._moved = GroupEngagement()
         self.apart: frozenset[str] = frozenset()
         """Whom the group does not move, as known now."""
         self.unengaged: frozenset[str] = frozenset()
         """Who is left out of the group because it does not move them, as known now; nobody where too few would be left."""
+
+    @property
+    def engagement(self) -> GroupEngagement:
+        """Whom the group moves, as known now."""
+        return self._moved
 
     @property
     def sides(self) -> bool:
@@ -105,7 +109,7 @@ class Afterwards:
 
     def _engage(self, engagement: GroupEngagement) -> None:
         """Takes in who is engaged."""
-        n, self.engagement = len(engagement.members), engagement
+        n, self._moved = len(engagement.members), engagement
         self.apart = frozenset(m.participant for m in engagement.members if m.state == "unengaged")
         least = max(2, self._settings.engagement.kept_share * n)
         self.unengaged = self.apart if n - len(self.apart) >= least else frozenset()

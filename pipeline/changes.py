@@ -182,7 +182,7 @@ class ChangeCounter:
         self._expire(second)
         n_covered = Counter(chain.from_iterable(covered for _, covered, _ in self._seconds))
         n_changes = Counter(chain.from_iterable(changed for _, _, changed in self._seconds))
-        return {who: 60.0 * n_changes[who] / n for who, n in n_covered.items() if n >= self._settings.least_s}
+        return {who: 60.0 * n_changes[who] / n for who, n in sorted(n_covered.items()) if n >= self._settings.least_s}
 
     def forget(self, participant: str) -> None:
         """Whoever comes back begins anew."""

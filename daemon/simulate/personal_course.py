@@ -70,9 +70,9 @@ class Workshop:
 
     def train(self, samples: Samples) -> Attempt:
         """One attempt, as the training process makes it."""
-        learner = make_learner(self.settings.learner, self.generic)
-        models = (self.basis.pixel_sha256, self.basis.landmark_sha256)
         gate = self.settings.trainer.gate
+        learner = make_learner(self.settings.learner, self.generic, noise=gate.noise)
+        models = (self.basis.pixel_sha256, self.basis.landmark_sha256)
         verdict, _ = train_and_judge(
             samples,
             Job(self.settings.learner, 0, models, gate=gate),

@@ -6,13 +6,16 @@ from typing import Final
 from models.errors import ModelError
 from models.personal.heads import Arms
 from models.personal.learners import KINDS, HeadLearner, Learner, OffsetLearner, learner_arrays
+from models.personal.samples import GROUP_NOISE
 
 LEARNERS: Final = ("offset", "head", *KINDS)
 """The simplest first; `head` is the default."""
 
 
-def make_learner(name: str, generic: Arms) -> Learner:
+def make_learner(name: str, generic: Arms, *, noise: float = GROUP_NOISE) -> Learner:
     """A learner of this name with the default settings, that has not learnt yet.
+
+    noise: share of the group's labels that are taken to be wrong, by those that ask.
 
     Raises:
         ModelError: There is none of this name.
@@ -26,7 +29,7 @@ def make_learner(name: str, generic: Arms) -> Learner:
     if name == OffsetLearner.name:
         return OffsetLearner(generic)
     if name == HeadLearner.name:
-        return HeadLearner(generic)
+        return HeadLearner(generic, noise=noise)
     msg = f"no learner {name!r:.40}; choose from {', '.join(LEARNERS)}"
     raise ModelError(msg)
 

@@ -84,13 +84,13 @@ class DenseHead:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Before:
-    """What the head of before goes on saying, beside the one that learnt.
+class Retained:
+    """What of the generic head goes on being read beside the one that learnt.
 
     A head that learns some classes forgets the others: nothing holds these while the hidden layer and the logits beside
-    theirs move (catastrophic interference: McCloskey and Cohen 1989). kept: (7,) which these are; they have the
-    probabilities of before, the others share the rest.
-    share: of the head of before in the others, too. Two that err differently are better read together than either.
+    theirs move (catastrophic interference: McCloskey and Cohen 1989). kept: (7,) which these are; they have the generic
+    probabilities, the others share the rest. share: in [0, 1], of the generic head in the others, too: two that err
+    differently are better read together than either.
     """
 
     head: DenseHead
@@ -102,25 +102,25 @@ class Before:
 class Arm:
     """A head and the temperatures of its model: alone, and as it enters the mean of both (decisions/0008).
 
-    before: of a head that learnt, what it did not replace; None: nothing.
+    retained: of a head that learnt, what it did not replace; None: nothing.
     """
 
     head: DenseHead
     temperature: float
     pool_temperature: float
-    before: Before | None = None
+    retained: Retained | None = None
 
     def pool(self, embeddings: F32) -> F64:
         """(n, 7) probabilities as they enter the mean of both arms."""
         p = softmax(self.head.logits(embeddings), temperature=self.pool_temperature)
-        if self.before is None:
+        if self.retained is None:
             return p
-        before = softmax(self.before.head.logits(embeddings), temperature=self.pool_temperature)
-        kept, share = self.before.kept, self.before.share
+        generic = softmax(self.retained.head.logits(embeddings), temperature=self.pool_temperature)
+        kept, share = self.retained.kept, self.retained.share
         p[:, kept] = 0
-        p *= (1 - before[:, kept].sum(axis=1, keepdims=True)) / p.sum(axis=1, keepdims=True).clip(_TINY)
-        p[:, kept] = before[:, kept]
-        return share * before + (1 - share) * p
+        p *= (1 - generic[:, kept].sum(axis=1, keepdims=True)) / p.sum(axis=1, keepdims=True).clip(_TINY)
+        p[:, kept] = generic[:, kept]
+        return share * generic + (1 - share) * p
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.personal.dense import DEFAULT_FIT, Examples, FitSettings, fine_tuned
-from models.personal.heads import Arm, Arms, Before, head_of, read_arrays, write_arrays
+from models.personal.heads import Arm, Arms, Retained, head_of, read_arrays, write_arrays
 from models.personal.samples import GROUP_NOISE, Origin, Samples
 from pipeline.emotions import F64, N_EMOTIONS
 from pipeline.metrics import Bool
@@ -28,8 +28,8 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 """The learners on the interpretable features, in `models.personal.classical`."""
 
 _TINY: Final = 1e-12
-FORMAT: Final = 1
-"""Of the files; another one is refused."""
+FORMAT: Final = 2
+"""Of the files; later ones are refused. Heads of the first retain nothing of the generic one."""
 
 
 class Learner(Protocol):
@@ -252,7 +252,7 @@ class HeadLearner:
                 return arm
             examples = Examples(embeddings[here], told[here], weight[here])
             learnt = fine_tuned(arm, examples, free=counts > 0, settings=self._settings)
-            return replace(learnt, before=_before(arm, kept, share))
+            return replace(learnt, retained=_retained(arm, kept, share))
 
         self.arms_ = Arms(tuned(self._generic.pixel, "pixel"), tuned(self._generic.landmark, "landmark"))
         return self
@@ -269,14 +269,16 @@ class HeadLearner:
             raise not_fitted(self.name)
         arrays: dict[str, NDArray[Any]] = {}
         for arm, prefix in ((self.arms_.pixel, "pixel."), (self.arms_.landmark, "landmark.")):
-            kept, share = (np.zeros(N_EMOTIONS), 0.0) if arm.before is None else (arm.before.kept, arm.before.share)
-            before = {prefix + "kept": kept.astype(np.bool_), prefix + "share": np.array(share)}
-            arrays |= arm.head.arrays(prefix) | before
+            kept, share = (
+                (np.zeros(N_EMOTIONS), 0.0) if arm.retained is None else (arm.retained.kept, arm.retained.share)
+            )
+            retained = {prefix + "kept": kept.astype(np.bool_), prefix + "share": np.array(share)}
+            arrays |= arm.head.arrays(prefix) | retained
         write_learner(path, self.name, arrays)
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, generic: Arms, path: Path) -> Self:
-        """The learner that was saved; temperatures, and what reads the kept classes, are those of the generic models.
+        """The learner that was saved; temperatures, and what is retained beside it, are those of the generic models.
 
         Raises:
             ModelError: It was not one of these, or one of models with other embeddings.
@@ -292,14 +294,14 @@ class HeadLearner:
             if kept.shape != (N_EMOTIONS,) or not np.isin(kept, (0, 1)).all() or share.shape or not 0 <= share <= 1:
                 msg = f"{path} does not tell what of the generic head goes on; take another version"
                 raise ModelError(msg)
-            heads.append(replace(arm, head=head, before=_before(arm, kept == 1, float(share))))
+            heads.append(replace(arm, head=head, retained=_retained(arm, kept == 1, float(share))))
         learner = cls(generic)
         learner.arms_ = Arms(*heads)
         return learner
 
 
-def _before(generic: Arm, kept: Bool, share: float) -> Before | None:
-    return Before(generic.head, kept, share) if kept.any() or share > 0 else None
+def _retained(generic: Arm, kept: Bool, share: float) -> Retained | None:
+    return Retained(generic.head, kept, share) if kept.any() or share > 0 else None
 
 
 def write_learner(path: Path, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -317,7 +319,8 @@ def learner_arrays(path: Path) -> tuple[str, Arrays]:
     if "learner" not in arrays or "format" not in arrays:
         msg = f"{path} is no personal head; take another version"
         raise ModelError(msg)
-    if arrays["format"].tolist() != FORMAT:
-        msg = f"{path} is of format {arrays['format'].tolist()}, expected {FORMAT}: it was made by another version of attuned"
+    found = arrays["format"].tolist()
+    if found not in range(1, FORMAT + 1):
+        msg = f"{path} is of format {found}, expected {FORMAT} at most: it was made by another version of attuned"
         raise ModelError(msg)
     return str(arrays["learner"]), arrays

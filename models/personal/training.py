@@ -176,11 +176,7 @@ def train_and_judge(
     else:
         personal.fit(learnt, job.seed)
         said = personal.predict_proba(later)
-    # Whether a face differs between expressions is asked of expressions, not of what lies between two of them, nor of
-    # labels that are rather wrong than right, unless little else is left.
-    likely = learnt.plausible(generic.predict_proba(learnt), gate.noise) > 0.5  # noqa: PLR2004
-    apart = learnt.human | (likely & unmixed(learnt.time_s, learnt.label))
-    clear = learnt.take(apart) if 2 * apart.sum() >= len(learnt) else learnt
+    clear = learnt.take(_clear(learnt, generic.predict_proba(learnt), gate.noise))
     verdict = judge(
         Judged(later.time_s, said, generic.predict_proba(later), later.told, classes, block, later.human),
         n_trained=len(learnt),
@@ -190,6 +186,17 @@ def train_and_judge(
         settings=gate,
     )
     return verdict, float(learnt.time_s[-1])
+
+
+def _clear(learnt: Samples, read: F64, noise: float) -> Bool:
+    """(n,) of which samples it is asked whether a face differs between expressions.
+
+    Not of what lies between two of them, nor of labels of the group that are rather wrong than right by what the generic
+    heads read, (n, 7). A class of which little would be left keeps all: it changes too fast, or is never read.
+    """
+    clear = learnt.human | (unmixed(learnt.time_s, learnt.label) & (learnt.plausible(read, noise) > 0.5))  # noqa: PLR2004
+    left, all_of = (np.bincount(label, minlength=N_EMOTIONS) for label in (learnt.label[clear], learnt.label))
+    return np.asarray(clear | (2 * left < all_of)[learnt.label])
 
 
 def _rolling(samples: Samples, later: Samples, gate: GateSettings, *, personal: Learns, seed: int) -> tuple[F64, Bool]:

@@ -278,8 +278,8 @@ def test_what_was_hardly_labelled_is_read_as_before() -> None:
     # Nothing is kept where every class is told often enough.
     all_told = HeadLearner(generic).fit(by_group(person(70, classes=tuple(range(7)))))
     assert all_told.arms_ is not None
-    assert all_told.arms_.pixel.before is not None
-    assert not all_told.arms_.pixel.before.kept.any()
+    assert all_told.arms_.pixel.retained is not None
+    assert not all_told.arms_.pixel.retained.kept.any()
 
 
 def test_what_learnt_from_the_group_is_read_together_with_the_generic_head() -> None:
@@ -290,7 +290,7 @@ def test_what_learnt_from_the_group_is_read_together_with_the_generic_head() -> 
     assert_allclose(together, (alone + generic.predict_proba(known)) / 2)
     asked = HeadLearner(generic).fit(person(70, classes=tuple(range(7)))).arms_
     assert asked is not None
-    assert (asked.pixel.before, asked.landmark.before) == (None, None)
+    assert (asked.pixel.retained, asked.landmark.retained) == (None, None)
 
 
 def test_what_goes_on_as_before_comes_back_from_the_file(tmp_path: Path) -> None:
@@ -301,13 +301,12 @@ def test_what_goes_on_as_before_comes_back_from_the_file(tmp_path: Path) -> None
     learner.save(tmp_path / "new")
     assert_allclose(load_learner(tmp_path / "new", generic).predict_proba(known), learner.predict_proba(known))
     _, arrays = learner_arrays(tmp_path / "new")
-    write_learner(
-        tmp_path / "old", "head", {k: v for k, v in arrays.items() if k.partition(".")[2] in {"w1", "b1", "w2", "b2"}}
-    )
+    first = {k: v for k, v in arrays.items() if k.partition(".")[2] in {"w1", "b1", "w2", "b2"}}
+    write_learner(tmp_path / "old", "head", first | {"format": np.array(1)})
     old = load_learner(tmp_path / "old", generic)
     assert isinstance(old, HeadLearner)
     assert old.arms_ is not None
-    assert (old.arms_.pixel.before, old.arms_.landmark.before) == (None, None)
+    assert (old.arms_.pixel.retained, old.arms_.landmark.retained) == (None, None)
     rest = {k: v for k, v in arrays.items() if k not in {"learner", "format"}}
     wrong = [{"kept": np.zeros(6)}, {"kept": np.full(7, 2)}, {"share": np.zeros(7)}, {"share": np.array(np.nan)}]
     for values in wrong:
@@ -378,7 +377,7 @@ def estimator(thing: object, kind: str = "knn", **more: object) -> Callable[[Pat
         (lambda path: write_learner(path, "offset", {}), "no offset of 7 finite numbers"),
         (lambda path: write_learner(path, "svm", {}), "holds a learner 'svm' that this attuned does not know"),
         (lambda path: write_learner(path, "head", {}), "lacks 'pixel.w1'"),
-        (lambda path: write_learner(path, "offset", {"format": np.array(2)}), "format 2, expected 1"),
+        (lambda path: write_learner(path, "offset", {"format": np.array(3)}), "format 3, expected 2 at most"),
         (other_dimension, "a head for other models"),
         (lambda path: write_learner(path, "knn", {}), r"damaged \(KeyError\)"),
         (estimator(SVC()), "is no knn"),

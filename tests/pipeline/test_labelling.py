@@ -128,4 +128,5 @@ def test_the_odd_ones_go_one_by_one() -> None:
         [1, 1, 1, 1, 0],
     ]
     assert not alike_others(faces, 0.15, 4, range(4)).any()
+    np.testing.assert_array_equal(alike_others(faces, 0.15, 3, [1, 4])[[1, 4]], chosen[[1, 4]])
     assert not alike_others(faces, 0.15, 3, [4])[:4].any()
