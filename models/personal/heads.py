@@ -89,8 +89,10 @@ class Retained:
 
     A head that learns some classes forgets the others: nothing holds these while the hidden layer and the logits beside
     theirs move (catastrophic interference: McCloskey and Cohen 1989). kept: (7,) which these are; they have the generic
-    probabilities, the others share the rest. share: in [0, 1], of the generic head in the others, too: two that err
-    differently are better read together than either.
+    probabilities, the others share the rest. share: in [0, 1], of the generic head's logits in the others, too: two that
+    err differently are better read together than either. The mean of logits (a logarithmic opinion pool: Genest and
+    Zidek 1986, "Combining probability distributions") is as sure as both together are; that of probabilities is too unsure
+    wherever the generic head is surely wrong.
     """
 
     head: DenseHead
@@ -112,15 +114,17 @@ class Arm:
 
     def pool(self, embeddings: F32) -> F64:
         """(n, 7) probabilities as they enter the mean of both arms."""
-        p = softmax(self.head.logits(embeddings), temperature=self.pool_temperature)
+        logits = self.head.logits(embeddings)
         if self.retained is None:
-            return p
-        generic = softmax(self.retained.head.logits(embeddings), temperature=self.pool_temperature)
+            return softmax(logits, temperature=self.pool_temperature)
+        before = self.retained.head.logits(embeddings)
         kept, share = self.retained.kept, self.retained.share
+        generic = softmax(before, temperature=self.pool_temperature)
+        p = softmax((1 - share) * logits + share * before, temperature=self.pool_temperature)
         p[:, kept] = 0
         p *= (1 - generic[:, kept].sum(axis=1, keepdims=True)) / p.sum(axis=1, keepdims=True).clip(_TINY)
         p[:, kept] = generic[:, kept]
-        return share * generic + (1 - share) * p
+        return p
 
 
 @dataclass(frozen=True, slots=True, eq=False)

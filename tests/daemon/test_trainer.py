@@ -298,17 +298,22 @@ def test_whatever_goes_wrong_is_one_rejection_and_the_old_head_serves(
 
 
 def test_killed_at_any_moment_it_is_promoted_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Ten trainings, each killed -9 at a random moment: the store always holds what the outcomes told."""
+    """Ten trainings, each killed -9 at a random moment of its life: the store always holds what the outcomes told."""
     moments = random.Random(6)  # noqa: S311 (when to kill)
 
     async def main() -> None:
         stage = Stage(tmp_path)
-        versions, n_killed = [], 0
+        versions, n_killed, lasts_s = [], 0, 0.0
         async with stage.trainer() as trainer:
-            for i in range(10):
+            for i in range(11):
                 trainer.submit(replace(stage.request("offset"), seed=i, samples=samples(seed=i)))
                 await until(lambda: trained_by(stage) is not None)
-                await asyncio.sleep(moments.uniform(0, 1.0))
+                began_s = time.monotonic()
+                if i == 0:  # tells how long one lasts here
+                    await until(lambda: trained_by(stage) is None)
+                    lasts_s = time.monotonic() - began_s
+                else:
+                    await asyncio.sleep(moments.uniform(0, lasts_s))
                 pid = trained_by(stage)
                 if pid is not None:
                     os.kill(pid, signal.SIGKILL)

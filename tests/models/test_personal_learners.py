@@ -283,11 +283,12 @@ def test_what_was_hardly_labelled_is_read_as_before() -> None:
 
 
 def test_what_learnt_from_the_group_is_read_together_with_the_generic_head() -> None:
-    """Half of either: (0.76 + p) / 2 where what learnt says p; people are believed alone."""
+    """The mean of logits: in proportion to the root of what either says; people are believed alone."""
     known = by_group(person(70, classes=tuple(range(7))))
     generic = generic_of(read=4, share=0.76)
     alone, together = (HeadLearner(generic, share=s).fit(known).predict_proba(known) for s in (0.0, 0.5))
-    assert_allclose(together, (alone + generic.predict_proba(known)) / 2)
+    expected = np.sqrt(alone * generic.predict_proba(known))
+    assert_allclose(together, expected / expected.sum(axis=1, keepdims=True), rtol=1e-5)
     asked = HeadLearner(generic).fit(person(70, classes=tuple(range(7)))).arms_
     assert asked is not None
     assert (asked.pixel.retained, asked.landmark.retained) == (None, None)
