@@ -129,3 +129,4 @@ def test_the_odd_ones_go_one_by_one() -> None:
     ]
     assert not alike_others(faces, 0.15, 4, range(4)).any()
     assert not alike_others(faces, 0.15, 3, [4])[:4].any()
+    assert not alike_others(faces, 0.15, 3, []).any()
