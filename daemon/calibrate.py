@@ -170,6 +170,9 @@ class Sitting:
         seat = Seat(self._participant, (0, 0, width, height), certain=True)
         return Seats((seat,), (self._participant,), (frame.image,))
 
+    def forget(self, participant: str) -> None:
+        """Nobody's look is remembered."""
+
     def see(self, readings: Sequence[FaceReading]) -> None:
         """Faces of a recorded step; of a second in which two steps meet the first."""
         for reading in readings:

@@ -65,6 +65,9 @@ class Seating(Protocol):
     async def place(self, moment: Moment) -> Seats:
         """Who is there in this moment; moments come in order of time."""
 
+    def forget(self, participant: str) -> None:
+        """Drops what is remembered of somebody's look; also before the first moment and after the last."""
+
 
 class RoomSeating:
     """Every feed is a participant, whom the room knows."""
@@ -84,6 +87,9 @@ class RoomSeating:
             for frame in moment.frames
         )
         return Seats(seats, moment.feeds, tuple(frame.image for frame in moment.frames))
+
+    def forget(self, participant: str) -> None:
+        """Nobody's look is remembered."""
 
 
 class GalleryFollower:
@@ -124,8 +130,13 @@ class GalleryFollower:
         images = tuple(image[y0:y1, x0:x1] for x0, y0, x1, y1 in boxes)
         return Seats(seats, tuple(seat.participant for seat in seats), images, layout.settled)
 
+    def forget(self, participant: str) -> None:
+        """See `TileIdentity.forget`."""
+        self._identity.forget(participant)
+
     def close(self) -> None:
-        """Gives the face detector back."""
+        """Gives the face detector back, and forgets everybody; a session that is over is kept for a while."""
+        self._identity.clear()
         if self._spotter is not None:
             self._spotter.close()
 
@@ -136,6 +147,7 @@ class GallerySeating:
     def __init__(self, follower: GalleryFollower) -> None:
         self._follower = follower
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gallery")
+        self._is_over = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,6 +157,7 @@ class GallerySeating:
     ) -> None:
         # What is in the making ends first.
         await asyncio.get_running_loop().run_in_executor(self._thread, self._follower.close)
+        self._is_over = True
         self._thread.shutdown()
 
     async def place(self, moment: Moment) -> Seats:
@@ -154,3 +167,9 @@ class GallerySeating:
         [frame, *_] = moment.frames
         look = partial(self._follower.look, frame.image, frame.time_s)
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, look))
+
+    def forget(self, participant: str) -> None:
+        """As soon as the picture that is looked at is done; when everything is over nobody is remembered anyway."""
+        if not self._is_over:
+            # Nobody waits for it: a detector that hangs must not keep somebody from being erased elsewhere.
+            self._thread.submit(self._follower.forget, participant)

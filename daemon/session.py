@@ -212,8 +212,9 @@ class Session:
             await self._tell_events([Event("consent_changed", self._now_s, (participant,), {"state": state})])
 
     def forget(self, participant: str) -> None:
-        """Gives out nothing more of what was read of somebody until now, also not what is told late."""
+        """Gives out nothing more of what was read of somebody until now, also not what is told late; drops their look."""
         self._call.forget(participant)
+        self._seating.forget(participant)
         self._forgotten_s.pop(participant, None)
         self._forgotten_s[participant] = self._now_s
         while len(self._forgotten_s) > FORGOTTEN_MAX:

@@ -14,6 +14,8 @@ SLACK: Final = 0.06
 """A tile may reach out of its region by this share of its side."""
 WITHIN: Final = 0.9
 """A box lies in another with at least this share of it."""
+SAME_PLACE: Final = 0.85
+"""Overlap from which on two boxes are one place, but for a few pixels, such as a speaker's border."""
 OVERLAP_MAX: Final = 0.04
 """Tiles may overlap by this share of their width or height."""
 
@@ -32,6 +34,21 @@ def covered(box: Box, by: Sequence[Box]) -> float:
     return shared / max(1, area(box))
 
 
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, in [0, 1]."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    inter = width * height
+    return inter / (area(a) + area(b) - inter)
+
+
+def same_layout(a: Sequence[Box], b: Sequence[Box]) -> bool:
+    """Whether two layouts are the same but for a few pixels, such as a speaker's border."""
+    return len(a) == len(b) and all(iou(x, y) >= SAME_PLACE for x, y in zip(a, b, strict=True))
+
+
 def shares(boxes: Sequence[Box], by: Sequence[Box]) -> F64:
     """(n,) float64: for each of n boxes the share that lies in others, which do not overlap each other."""
     x0, y0, x1, y1 = np.array(boxes, dtype=np.int64).reshape(-1, 4).T[:, :, None]
@@ -44,6 +61,18 @@ def shares(boxes: Sequence[Box], by: Sequence[Box]) -> F64:
 def hull_of(boxes: Sequence[Box]) -> Box:
     """The smallest box around boxes."""
     return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
+
+
+def in_order(tiles: Sequence[Box]) -> tuple[Box, ...]:
+    """Tiles row by row, each row from the left: a row begins below the middle of the one before."""
+    ordered: list[Box] = []
+    rest = sorted(tiles, key=lambda box: (box[1], box[0]))
+    while rest:
+        middle = rest[0][1] + min(box[3] - box[1] for box in rest) / 2
+        row = [box for box in rest if box[1] < middle]
+        ordered += sorted(row)
+        rest = rest[len(row) :]
+    return tuple(ordered)
 
 
 def in_line(boxes: Sequence[Box]) -> bool:
@@ -90,7 +119,7 @@ def usual(starts: list[int], near: float) -> dict[int, int]:
     }
 
 
-def places(starts: list[int], step: float, side: int, span: Span) -> list[int]:
+def all_starts(starts: list[int], step: float, side: int, span: Span) -> list[int]:
     """Where tiles can begin within a span: the known starts, between them, and steps beyond them."""
     kept: list[int] = []
     for start in sorted(starts):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from pipeline.afterwards import DEFAULT_AFTERWARDS, Afterwards, AfterwardsSettings
+from pipeline.boxes import same_layout
 from pipeline.cameras import Cameras
 from pipeline.changes import ChangeCounter, ChangeDetectors
 from pipeline.denoise import DEFAULT_DENOISE, DenoiseSettings, GroupDenoiser
 from pipeline.fusion import DEFAULT_FUSION, AdaptiveWeights, FusionSettings, WeightRule, fuse_all
-from pipeline.gallery import same_layout
 from pipeline.group import synthesise
 from pipeline.learned_weights import LearnedWeights, WeightModel
 from pipeline.polarisation import DEFAULT_POLARISATION, PolarisationSettings, Polariser

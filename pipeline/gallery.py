@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.boxes import area, covered, lie_in
+from pipeline.boxes import SAME_PLACE, covered, in_order, iou, lie_in, same_layout
 from pipeline.page import SAME_PAGE, Lines, Page, PageMask, find_pages
 from pipeline.probe import Probe, thumbnail
 from pipeline.screens import Rooms, faces_in, is_flat, shows_screen
@@ -20,10 +20,7 @@ from pipeline.tiles import Search
 from pipeline.types import U8, Box, FaceBoxes
 from pipeline.walls import DEFAULT_GALLERY, GallerySettings, Wall
 
-__all__ = (
-    "DEFAULT_GALLERY", "NO_HINTS", "GalleryHints", "GallerySettings", "GallerySplitter", "Layout", "find_tiles", "iou",
-    "same_layout",
-)  # fmt: skip
+__all__ = ("DEFAULT_GALLERY", "NO_HINTS", "GalleryHints", "GallerySettings", "GallerySplitter", "Layout", "find_tiles")
 
 SEARCH_EVERY_S: Final = 1.0
 CALM_S: Final = 3.0
@@ -123,21 +120,6 @@ class GalleryHints:
 NO_HINTS: Final = GalleryHints()
 
 
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, in [0, 1]."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    inter = width * height
-    return inter / (area(a) + area(b) - inter)
-
-
-def same_layout(a: Sequence[Box], b: Sequence[Box]) -> bool:
-    """Whether two layouts are the same but for a few pixels, such as a speaker's border."""
-    return len(a) == len(b) and all(iou(x, y) >= 0.85 for x, y in zip(a, b, strict=True))  # noqa: PLR2004
-
-
 def find_tiles(image: U8, settings: GallerySettings = DEFAULT_GALLERY) -> tuple[Box, ...]:
     """Boxes of the tiles, row by row from the top left; () when the (H, W, 3) uint8 picture shows nothing.
 
@@ -196,8 +178,10 @@ def _holds(wall: Wall, inner: Wall, search: Search) -> bool:
 
 def _goes_on(wall: Wall, grid: Wall) -> bool:
     """Whether the tiles beside a big region are some of a grid, which leaves no such region."""
-    more = grid.main is None and grid.regular and len(grid.tiles) > len(wall.tiles)
-    return wall.main is not None and more and lie_in(wall.tiles, grid.tiles)
+    if wall.main is None or grid.main is not None or not grid.regular or len(grid.tiles) <= len(wall.tiles):
+        return False
+    # They lie in tiles of their size: larger tiles would explain what is in them as a part of somebody.
+    return all(any(iou(tile, other) >= SAME_PLACE for other in grid.tiles) for tile in wall.tiles)
 
 
 def _believed(wall: Wall) -> bool:
@@ -227,20 +211,8 @@ def _participants(image: U8, wall: Wall | None) -> tuple[Box, ...]:
     if wall is None:
         return () if shows_screen(image, whole, certain=True) else (whole,)
     if wall.main is None or not wall.camera_main or shows_screen(image, wall.main):
-        return _in_order(wall.tiles)
-    return _in_order((*wall.tiles, wall.main))
-
-
-def _in_order(tiles: Sequence[Box]) -> tuple[Box, ...]:
-    """Tiles row by row, each row from the left: a row begins below the middle of the one before."""
-    ordered: list[Box] = []
-    rest = sorted(tiles, key=lambda box: (box[1], box[0]))
-    while rest:
-        middle = rest[0][1] + min(box[3] - box[1] for box in rest) / 2
-        row = [box for box in rest if box[1] < middle]
-        ordered += sorted(row)
-        rest = rest[len(row) :]
-    return tuple(ordered)
+        return in_order(wall.tiles)
+    return in_order((*wall.tiles, wall.main))
 
 
 @dataclass(slots=True)

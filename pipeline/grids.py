@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.boxes import SLACK, area, hull_of, line_of, part_of, places, shares, usual
+from pipeline.boxes import SLACK, all_starts, area, hull_of, line_of, part_of, shares, usual
 from pipeline.cells import EVIDENT, OBVIOUS, Cells, aligned
 from pipeline.cutting import NEAR_LINE
 from pipeline.page import ACCENT_MAX_PX, within
@@ -46,7 +46,7 @@ def complete(cells: Cells, region: Box, anchors: list[Box]) -> list[Box]:
     middle = (x0 + x1) / 2
     columns = usual([box[0] for box in anchors], width / 10)
     grid: list[Box] = []
-    for top in places([box[1] for box in anchors], step_y, height, tall):
+    for top in all_starts([box[1] for box in anchors], step_y, height, tall):
         starts = [[columns[box[0]] for box in anchors if abs(box[1] - top) <= height / 10]]
         if not starts[0]:
             odd, even = round(middle - width / 2), round(middle + (step_x - width) / 2 - step_x)
@@ -54,7 +54,7 @@ def complete(cells: Cells, region: Box, anchors: list[Box]) -> list[Box]:
         beyond = top < y0 - SLACK * height or top + height > y1 + SLACK * height
         rows = []
         for start in starts:
-            row = [(a, top, a + width, top + height) for a in places(start, step_x, width, reach)]
+            row = [(a, top, a + width, top + height) for a in all_starts(start, step_x, width, reach)]
             # Half a tile is none, also where the picture ends in it.
             row = [cell for cell in row if area(within(cell, cells.mask.size)) > SLACK_INSIDE * area(cell)]
             row = [cell for cell in row if _shows(cells, cell, FILLED_BEYOND if beyond else FILLED)]

@@ -4,6 +4,7 @@ Nothing here knows a face: see `pipeline.appearance`. Whoever looks for consent 
 somebody not known.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -22,9 +23,9 @@ from pipeline.appearance import (
     same_person,
     without_camera,
 )
+from pipeline.boxes import iou
 from pipeline.captions import Strokes, common, strokes_of
 from pipeline.emotions import F64
-from pipeline.gallery import iou
 from pipeline.places import CUT_ANEW, nearness, on_picture, on_wall, overlap, same_places
 from pipeline.seating import DEFAULT_IDENTITY, IdentitySettings, Person, Place, Seat, pseudonym
 from pipeline.types import U8, Box
@@ -62,6 +63,7 @@ class TileIdentity:
         self._places: list[Place] = []
         self._interrupted = False
         self._lately: set[str] = set()
+        self._reflowed_s = -math.inf
         self._flipped = self._doubted = self._stirred = False
         self._turn = 0
 
@@ -80,6 +82,9 @@ class TileIdentity:
         boxes = [on_wall(tiles[i], (width, height)) for i in free]
         if settled:
             self._stirred = stirred
+            if time_s - self._reflowed_s > self._settings.lately_s:
+                # Who is not here by now has left: it takes more to find them again.
+                self._lately = set()
             self._look(image, [tiles[i] for i in free], boxes, time_s)
             who = [(place.person.name, place.since_s is None) for place in self._places]
         else:
@@ -92,6 +97,23 @@ class TileIdentity:
             Seat(name, tile, certain, assumed.get(name, 0), has_camera=name not in off)
             for tile, (name, certain) in zip(tiles, (found[i] for i in range(len(tiles))), strict=True)
         )
+
+    def forget(self, name: str) -> None:
+        """Drops what was seen of somebody: their pictures, and what was written at their tile.
+
+        Whoever sits there stays who they are, as the place decides, and so does what they said: the newest picture is
+        kept until the next takes its place, and they are remembered by later ones. Whoever has left is known no more.
+        """
+        for place in self._places:
+            if place.person.name == name:
+                place.person.erase()
+                place.look, place.captions, place.name_then = None, (), None
+                return
+        self._people.pop(name, None)
+
+    def clear(self) -> None:
+        """Forgets everybody; nobody is looked at any more."""
+        self._people, self._places = {}, []
 
     def _look(self, image: U8, tiles: list[Box], boxes: list[Box], time_s: float) -> None:
         """Brings the places up to date with a picture that shows this layout."""
@@ -109,7 +131,7 @@ class TileIdentity:
                     place.person = self._newcomer()
                 elif not self._is_new(place.person):
                     place.person.assumed += 1
-                place.since_s, place.captions = None, ()
+                place.decide()
             new = self._is_new(place.person)
             if new and place.since_s is None:
                 self._enter(place.person)
@@ -126,6 +148,9 @@ class TileIdentity:
                 place.person.keep()
                 place.captions = (*place.captions[-1:], strokes_of(image, tiles[i]))
         self._turn = (self._turn + 1) % TURNS
+        # Of who was erased and has left meanwhile nothing is known.
+        here = {place.person.name for place in self._places}
+        self._people = {name: one for name, one in self._people.items() if name in here or not one.is_erased}
 
     def _replaced(self, place: Place, look: Looks, caption: Strokes) -> bool:
         """Whether somebody else sits in a place since its picture jumped.
@@ -137,7 +162,7 @@ class TileIdentity:
         if place.look is None or self._is_new(person):
             return False
         known = person.known_before() if place.stirred else person.known_by()
-        if place.jumped is not None and self._renamed(place, place.jumped, caption):
+        if self._renamed(place, caption):
             return not without_camera(known[0])[0]
         newest, oldest = person.lately()
         still = likeness(place.look, look)[0, 0]
@@ -150,11 +175,12 @@ class TileIdentity:
             and compare(look, [known], same_middle)[0, 0] < settings.other
         )
 
-    def _renamed(self, place: Place, now: Strokes, later: Strokes) -> bool:
-        """Whether another name stands in a place than the last times it was looked at, in two pictures."""
+    def _renamed(self, place: Place, caption: Strokes) -> bool:
+        """Whether another name stands in a place than the last times before, since it came to be uncertain or just now."""
         if len(place.captions) < 2:  # noqa: PLR2004 (what stands still takes two)
             return False
-        shared = common((place.captions[0], place.captions[1]), (now, later))
+        then = caption if place.name_then is None else place.name_then
+        shared = common((place.captions[0], place.captions[1]), (then, caption))
         return shared is not None and shared < self._settings.renamed
 
     def _is_new(self, person: Person) -> bool:
@@ -218,12 +244,12 @@ class TileIdentity:
             place = self._places[i]
             if place.person is people[i] and place.since_s is None:
                 caption = strokes_of(image, tiles[i])
-                if i in jumped or self._renamed(place, caption, caption):
+                if i in jumped or self._renamed(place, caption):
                     place.since_s, place.look, place.stirred = time_s, looks.take([i]), self._stirred
-                    place.jumped = caption
+                    place.name_then = caption
         doubtful = [i for i, place in enumerate(self._places) if place.since_s is not None]
         if doubtful:
-            self._mend(looks, doubtful, time_s)
+            self._mend(image, tiles, looks, doubtful, time_s)
 
     def _exchange(self, looks: Looks, rows: list[int], whole: F64, time_s: float) -> None:
         """Some pictures of an unchanged layout jumped at once: who is where another of them was?
@@ -249,8 +275,11 @@ class TileIdentity:
             elif k in taken.values():
                 self._seat(i, self._newcomer(), time_s)
 
-    def _mend(self, looks: Looks, rows: list[int], time_s: float) -> None:
-        """Looks once more for those whose seats are uncertain, among everybody who has no certain seat."""
+    def _mend(self, image: U8, tiles: list[Box], looks: Looks, rows: list[int], time_s: float) -> None:
+        """Looks once more for those whose seats are uncertain, among everybody who has no certain seat.
+
+        Whoever sat where another name stands now is not certain again by the looks alone: time decides.
+        """
         settings = self._settings
         sure = {place.person.name for place in self._places if place.since_s is None}
         doubted = {self._places[i].person.name: i for i in rows}
@@ -268,7 +297,8 @@ class TileIdentity:
         for k, i in enumerate(rows):
             place = self._places[i]
             if k in taken:
-                if people[taken[k]] is not place.person or clear[k]:
+                goes = people[taken[k]] is not place.person
+                if goes or (clear[k] and not self._renamed(place, strokes_of(image, tiles[i]))):
                     self._seat(i, people[taken[k]], None if clear[k] else place.since_s)
             elif any(people[j] is place.person for j in taken.values()):
                 self._seat(i, self._newcomer(), time_s)
@@ -282,7 +312,7 @@ class TileIdentity:
         # Who was there a moment ago may have been hidden, by a menu or by a layout that was seen wrongly.
         lately = [person for person in others if time_s - person.seen_s <= self._settings.lately_s]
         present += lately
-        self._lately = {person.name for person in present}
+        self._lately, self._reflowed_s = {person.name for person in present}, time_s
         people = present + [person for person in others if person.name not in self._lately]
         self._flipped = self._doubted = False
         found: dict[int, tuple[Person, bool]] = {}
@@ -298,7 +328,8 @@ class TileIdentity:
             # Who comes where nobody was before is new beyond doubt; a doubt that is not over is not dropped.
             certain = (sure and who.name not in since) or not people
             since_s = None if certain else since.get(who.name, time_s)
-            self._places.append(Place(who, box, since_s, looks.take([i]), has_camera=not off[i], stirred=True))
+            look = None if certain else looks.take([i])
+            self._places.append(Place(who, box, since_s, look, has_camera=not off[i], stirred=True))
 
     def _find(
         self, image: U8, looks: Looks, boxes: list[Box], people: list[Person], n: int
@@ -369,7 +400,7 @@ class TileIdentity:
     def _seat(self, index: int, person: Person, since_s: float | None) -> None:
         """Another person sits in that tile."""
         place = self._places[index]
-        self._places[index] = replace(place, person=person, since_s=since_s, look=None, captions=(), jumped=None)
+        self._places[index] = replace(place, person=person, since_s=since_s, look=None, captions=(), name_then=None)
 
 
 def _moved(alike: F64, settings: IdentitySettings) -> list[int]:

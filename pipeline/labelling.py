@@ -134,7 +134,7 @@ def alike_others(faces: F64, alike: float, least: int, of: Sequence[int]) -> NDA
     left = ~np.eye(n, dtype=bool)
     # What each is away from those left, in the rows that are still open; those who are out stand at minus infinity.
     sums = np.where(left, left.astype(np.float64) @ apart, -np.inf)
-    size, rows = n - 1, np.array(of)
+    size, rows = n - 1, np.array(of, dtype=np.intp)
     left[np.delete(np.arange(n), rows)] = False
     sums = sums[rows]
     # Every pair is counted twice.

@@ -2,21 +2,16 @@
 
 import numpy as np
 
-from pipeline.boxes import area
+from pipeline.boxes import SAME_PLACE, WITHIN, area, covered, iou
 from pipeline.emotions import F64
-from pipeline.gallery import iou
 from pipeline.types import Box
 
 WALL = 10_000
 """Width and height of the picture on which places are kept: a change of resolution is no re-flow."""
 CUT_ANEW = 0.5
 """Overlap from which on a rectangle is another way to cut out the same tile."""
-WITHIN = 0.9
-"""Share of the smaller rectangle that lies in the larger when a tile was split in two, or two joined."""
 PART, PART_IOU = 0.75, 0.02
-"""What the picture at the old place is worth to a part of it, or to what it is a part of; the overlap breaks ties."""
-SAME_PLACE = 0.85
-"""Overlap from which on two rectangles are one place, but for a few pixels, such as a speaker's border."""
+"""What the picture at the old place is worth to a part of it, or to what it is a part of, as a tile was split or two were joined; the overlap breaks ties."""
 
 
 def same_places(boxes: list[Box], before: list[Box]) -> list[int] | None:
@@ -46,12 +41,8 @@ def overlap(box: Box, before: Box) -> float:
     both = iou(box, before)
     if both >= CUT_ANEW:
         return 1.0
-    inside = (
-        min(box[2], before[2]) - max(box[0], before[0]),
-        min(box[3], before[3]) - max(box[1], before[1]),
-    )
-    smaller = min(area(box), area(before))
-    return PART + PART_IOU * both if min(inside) > 0 and inside[0] * inside[1] >= WITHIN * smaller else 0.0
+    smaller, larger = sorted((box, before), key=area)
+    return PART + PART_IOU * both if covered(smaller, [larger]) >= WITHIN else 0.0
 
 
 def on_wall(box: Box, size: tuple[int, int]) -> Box:

@@ -106,7 +106,7 @@ def pseudonym(seed: str, index: int) -> str:
 class Person:
     """Somebody and how their tile looked: lately, and the pictures to remember them by."""
 
-    __slots__ = ("assumed", "box", "keys", "name", "recent", "seen_s")
+    __slots__ = ("assumed", "box", "is_erased", "keys", "name", "recent", "seen_s")
 
     def __init__(self, name: str, n_pictures: int) -> None:
         self.name = name
@@ -115,9 +115,14 @@ class Person:
         self.recent: deque[tuple[float, Looks]] = deque(maxlen=64)
         self.keys: deque[Looks] = deque(maxlen=n_pictures)
         self.seen_s = 0.0
+        self.is_erased = False
+        """Whether the one picture that is left is from before somebody asked for all to go."""
 
     def see(self, time_s: float, look: Looks, box: Box, look_back_s: float) -> None:
         """One more picture, and where it is; of those before, as many as reach back that far are kept."""
+        if self.is_erased:
+            self.recent.clear()
+            self.is_erased = False
         self.recent.append((time_s, look))
         self.seen_s, self.box = time_s, box
         while len(self.recent) > 2 and self.recent[1][0] <= time_s - look_back_s:  # noqa: PLR2004 (oldest and newest)
@@ -130,8 +135,18 @@ class Person:
     def keep(self) -> None:
         """Remembers the oldest of the recent pictures, where it is not like those that are remembered already."""
         _, look = self.recent[0]
+        if self.is_erased:
+            return
         if not self.keys or compare(look, [list(self.keys)], likeness)[0, 0] < NOTHING_NEW:
             self.keys.append(look)
+
+    def erase(self) -> None:
+        """Drops all pictures but the newest, by which they are followed to the next one; that takes its place."""
+        newest = self.recent[-1]
+        self.keys.clear()
+        self.recent.clear()
+        self.recent.append(newest)
+        self.is_erased = True
 
     def part(self) -> None:
         """The layout these pictures are of is over."""
@@ -157,7 +172,7 @@ class Place:
     has_camera: see `Seat`; looked at about once a second.
     stirred: it came to be uncertain as the layout changed, or tiles came and went: then others may sit here.
     captions: what was written there the last times that was looked at, about a second apart, the latest last.
-    jumped: what was written there as it came to be uncertain.
+    name_then: what was written there as it came to be uncertain; None where that does not matter.
     """
 
     person: Person
@@ -167,4 +182,8 @@ class Place:
     has_camera: bool = True
     stirred: bool = False
     captions: tuple[Strokes, ...] = ()
-    jumped: Strokes | None = None
+    name_then: Strokes | None = None
+
+    def decide(self) -> None:
+        """It counts as it is who sits here: what the doubt was about is over."""
+        self.since_s, self.look, self.captions, self.name_then = None, None, (), None

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pipeline.gallery import iou
+from pipeline.boxes import iou
 from pipeline.types import Box
 
 RIGHT_IOU: Final = 0.8

@@ -289,6 +289,35 @@ def test_who_swaps_seats_takes_consent_along(tmp_path: Path) -> None:
     assert sum(read.values()) == 5
 
 
+def test_of_who_is_erased_no_look_is_kept(tmp_path: Path) -> None:
+    """A second later nothing is left of what tiles looked like before; the id stays. At the end nothing is left at all."""
+    path = write_pictures(tmp_path / "v.mp4", seated([0, 1], 2, 1, first=0, n=25))
+    sessions = []
+
+    async def during(session: Session, task: asyncio.Task[None]) -> None:
+        people = session._seating._follower._identity._people
+        while session._now_s < 2:
+            await asyncio.sleep(0.01)
+        who, other = session.participants
+        looks = {one: [*people[one].keys, *(look for _, look in people[one].recent)] for one in (who, other)}
+        session.forget(who)
+        until = session._now_s + 0.9
+        while session._now_s < until:
+            await asyncio.sleep(0.01)
+        people = session._seating._follower._identity._people
+        left = {one: [*people[one].keys, *(look for _, look in people[one].recent)] for one in (who, other)}
+        assert not any(look is before for look in left[who] for before in looks[who])
+        assert any(look is before for look in left[other] for before in looks[other])
+        assert session.participants == (who, other)
+        sessions.append(session)
+        await task
+
+    play(path, consent="required", paced=True, during=during)
+    [session] = sessions
+    assert session._seating._follower._identity._people == {}
+    session.forget(session.participants[0])
+
+
 def test_a_face_too_small_is_not_read_and_said_to_be(video: Path) -> None:
     """Below 24 px there is no reading, the reason is told, and it is counted."""
 

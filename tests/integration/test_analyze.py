@@ -17,8 +17,8 @@ import pytest
 from videos import write_pictures, write_sound, write_video
 
 from daemon.demo.call import agreement
+from pipeline.boxes import iou
 from pipeline.emotions import EMOTIONS
-from pipeline.gallery import iou
 
 pytestmark = pytest.mark.timeout(240)
 OUTPUTS = [

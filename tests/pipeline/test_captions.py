@@ -43,6 +43,47 @@ def test_a_tile_without_room_for_a_name_has_no_strokes(tile: Box) -> None:
     assert strokes_of(np.zeros((24 if tile[3] == 22 else 120, 180, 3), np.uint8), tile).shape == (0,)
 
 
+def test_a_tile_beside_or_below_the_picture_has_no_strokes() -> None:
+    """It begins at the picture's end, or beyond it; one that reaches beyond it has those that are to be seen."""
+    image = picture(1)
+    for tile in ((10, 120, 170, 210), (10, 150, 170, 240), (180, 10, 340, 100), (200, 10, 360, 100)):
+        assert strokes_of(image, tile).shape == (0,)
+    # Rows 117 to 119 within the tile, none below it, columns 104 to 175.
+    assert strokes_of(image, (100, 10, 260, 147)).shape == (3 * 72,)
+
+
+def test_strokes_of_large_tiles_are_bounded_and_a_name_is_still_told() -> None:
+    """A tile of 4K has about as many as one of 640 px; up to that every pixel counts."""
+    for width, step in ((640, 1), (641, 2), (1920, 3), (3840, 6)):
+        image = np.full((width * 9 // 16, width, 3), 60, np.uint8)
+        tile = (0, 0, width, image.shape[0])
+        strokes = strokes_of(image, tile)
+        high = round(0.22 * image.shape[0]) - 4
+        assert strokes.size == -(-high // step) * -(-(width - 8) // step)
+        first, second = (strokes_of(large(image, tile, name), tile) for name in (1, 2))
+        same, other = common((first, first), (first, first)), common((first, first), (second, second))
+        assert same == pytest.approx(1)
+        assert other is not None
+        assert other < 0.4
+
+
+def large(image: U8, tile: Box, name: int) -> U8:
+    """A picture with a name as high as names are in a tile of that size, at least as in small ones."""
+    small = lettered(np.full((40, 80, 3), 60, np.uint8), (0, 0, 80, 40), name)[24:35, 6:66]
+    scale = max(1, tile[2] // 1280)
+    plate = np.kron(small, np.ones((scale, scale, 1), np.uint8))
+    shown = image.copy()
+    shown[tile[3] - 5 - len(plate) : tile[3] - 5, 6 : 6 + plate.shape[1]] = plate
+    return shown
+
+
+def test_dense_print_in_a_large_tile_is_compared() -> None:
+    """Squares of a million strokes are beyond what fits in 64 bits when multiplied."""
+    ink = np.where(np.random.default_rng(0).random(1_000_000) < 0.5, 120, -120).astype(np.int16)
+    assert common((ink, ink), (ink, ink)) == pytest.approx(1)
+    assert common((ink, ink), (-ink, -ink)) == pytest.approx(-1)
+
+
 def test_a_name_is_the_same_over_another_picture() -> None:
     """The light changes, and it is still the name; another name has its strokes elsewhere."""
     same = common(pair(1), pair(1, 90, 4))

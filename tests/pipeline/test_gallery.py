@@ -9,6 +9,7 @@ import pytest
 from builders import grid, wall
 from galleries import BOXES_2X2, SIZE_2X2, close, run, slide, strip, stripes
 
+from pipeline.boxes import iou, same_layout
 from pipeline.gallery import (
     DEFAULT_GALLERY,
     GalleryHints,
@@ -16,8 +17,6 @@ from pipeline.gallery import (
     Layout,
     _goes_on,
     find_tiles,
-    iou,
-    same_layout,
 )
 from pipeline.page import Lines, Page, PageMask, find_pages
 from pipeline.tiles import Search
@@ -329,6 +328,9 @@ def test_a_grid_goes_on_where_the_page_leaves_the_colour_of_its_first_row() -> N
     assert not _goes_on(row, replace(rest, main=(700, 8, 900, 294)))
     assert not _goes_on(row, replace(rest, tiles=boxes[4:]))
     assert not _goes_on(replace(row, tiles=boxes), rest)
+    # Five small tiles lie in six large ones; larger ones do not explain them.
+    small = tuple((x0, y0, x0 + 40, y0 + 30) for x0, y0, *_ in boxes[:5])
+    assert not _goes_on(replace(row, tiles=small), rest)
 
 
 @pytest.mark.parametrize("settled", [True, False])

@@ -306,6 +306,114 @@ def test_another_name_below_another_picture_is_somebody_else() -> None:
         assert all(call.certain)
 
 
+@pytest.mark.parametrize("share", [0.45, 0.5])
+@pytest.mark.parametrize("looks", [12, 20])
+def test_a_reflow_before_changes_nothing_of_what_a_name_says(share: float, looks: int) -> None:
+    """Who is alike enough to be found after a re-flow does not get the id, where another name stands now."""
+    call = Call()
+    call.show([0, 1], FOUR[:2], looks=6)
+    call.show([named(camera(0), 3), 1], TWO, looks=looks)
+    for _ in range(4):
+        assert call.show([named(mixed(0, 20, share), 5), 1], TWO) == P[:2]
+        assert call.certain == [False, True]
+    assert call.show([named(mixed(0, 20, share), 5), 1], TWO, looks=2) == [P[2], P[1]]
+    assert all(call.certain)
+
+
+def test_what_was_kept_of_a_doubt_goes_with_it() -> None:
+    """Whether they are who they were, or somebody else, or came back before that was decided."""
+    renamed, other = named(mixed(0, 20, 0.4), 5), named(camera(20), 3)
+    for doubtful, after, looks in ((renamed, renamed, 5), (other, other, 5), (other, named(camera(0), 3), 1)):
+        call = Call()
+        call.show([named(camera(0), 3), 1], TWO, looks=12)
+        assert call.identity._places[0].look is None
+        call.show([doubtful, 1], TWO)
+        place = call.identity._places[0]
+        assert place.look is not None
+        assert place.name_then is not None
+        call.show([after, 1], TWO, looks=looks)
+        place = call.identity._places[0]
+        assert (place.since_s, place.look, place.name_then) == (None, None, None)
+        assert len(place.captions) <= 1
+
+
+def test_print_all_over_a_large_tile_is_no_error() -> None:
+    """A page of letters fills the one tile there is, and another one is there then."""
+    tile: Box = (0, 0, 1920, 1080)
+    identity = TileIdentity("seed")
+    rng = np.random.default_rng(3)
+    pages = [
+        np.where(rng.random((1080, 1920, 1)) < 0.5, np.uint8(255), np.uint8(0)).repeat(3, axis=2) for _ in range(2)
+    ]
+    for number in range(20):
+        [seat] = identity.update(pages[number > 12], [tile], number / 5, settled=True)
+    assert (seat.participant, seat.certain) == (P[1], True)
+
+
+def pictures_of(identity: TileIdentity) -> list[bytes]:
+    """All that is kept of how tiles looked, and of what was written there."""
+    people = [*identity._people.values(), *(place.person for place in identity._places)]
+    looks = [look for person in people for look in (*person.keys, *(look for _, look in person.recent))]
+    looks += [place.look for place in identity._places if place.look is not None]
+    captions = [caption for place in identity._places for caption in (*place.captions, place.name_then)]
+    return [look.thumbs.tobytes() for look in looks] + [one.tobytes() for one in captions if one is not None]
+
+
+@pytest.mark.parametrize("doubted", [True, False])
+def test_of_who_is_erased_nothing_is_left_after_the_next_picture(doubted: bool) -> None:  # noqa: FBT001
+    """They keep their id, for what they said holds on, and are remembered anew; of the others nothing is lost."""
+    call = Call()
+    call.show([named(camera(0), 3), 1], TWO, looks=12)
+    if doubted:
+        call.show([named(mixed(0, 20, 0.4), 5), 1], TWO)
+    everything = pictures_of(call.identity)
+    call.identity.forget(P[1])
+    others = pictures_of(call.identity)
+    call.identity.forget(P[0])
+    assert len(pictures_of(call.identity)) < len(others) < len(everything)
+    look, *_ = call.identity._places[0].person.lately()
+    call.show([named(mixed(0, 20, 0.4), 5) if doubted else named(camera(0, 3), 3), 1], TWO)
+    assert call.seats[0].participant == P[0]
+    assert call.certain == [not doubted, True]
+    call.show([named(camera(0, 4), 3), 1], TWO, looks=5)
+    assert [seat.participant for seat in call.seats] == P[:2]
+    assert not set(pictures_of(call.identity)) & {look.thumbs.tobytes(), *everything}
+
+
+def test_who_was_erased_is_followed_through_a_reflow() -> None:
+    """By the one picture that is left of them until the next; that it is not."""
+    call = Call()
+    call.show([0, 1, 2, 3], FOUR, looks=8)
+    call.identity.forget(P[0])
+    [left] = {look.thumbs.tobytes() for look in call.identity._people[P[0]].known_by()}
+    assert call.show([3, 2, 1, 0], NINE[:4]) == [P[3], P[2], P[1], P[0]]
+    assert all(call.certain)
+    assert left not in pictures_of(call.identity)
+    assert call.show([3, 2, 1, 0], NINE[:4], looks=6) == [P[3], P[2], P[1], P[0]]
+
+
+def test_who_was_erased_and_is_gone_is_known_no_more() -> None:
+    """Gone before or right after it: they come back as somebody new. Of nobody known nothing is forgotten."""
+    for early in (True, False):
+        call = Call()
+        call.show([0, 1, 2, 3], FOUR, looks=8)
+        if early:
+            call.identity.forget(P[3])
+        call.show([0, 1, 2], FOUR[:3], looks=6)
+        call.identity.forget("p-unknown")
+        assert (P[3] in call.identity._people) is not early
+        call.identity.forget(P[3])
+        assert call.show([0, 1, 2, 3], FOUR, looks=6) == [*P[:3], P[4]]
+
+
+def test_everybody_is_forgotten_in_the_end() -> None:
+    """Nothing is left of anybody."""
+    call = Call()
+    call.show([0, 1, 2, 3], FOUR, looks=8)
+    call.identity.clear()
+    assert pictures_of(call.identity) == []
+
+
 def test_another_name_says_nothing_while_a_layout_is_new() -> None:
     """What stands still has to be seen twice, a second apart."""
     call = Call()

@@ -130,3 +130,4 @@ def test_the_odd_ones_go_one_by_one() -> None:
     assert not alike_others(faces, 0.15, 4, range(4)).any()
     np.testing.assert_array_equal(alike_others(faces, 0.15, 3, [1, 4])[[1, 4]], chosen[[1, 4]])
     assert not alike_others(faces, 0.15, 3, [4])[:4].any()
+    assert not alike_others(faces, 0.15, 3, []).any()

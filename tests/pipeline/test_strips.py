@@ -7,9 +7,9 @@ import pytest
 from builders import wall
 from galleries import close, slide, strip
 
+from pipeline.boxes import iou
 from pipeline.gallery import (
     find_tiles,
-    iou,
 )
 from pipeline.page import Lines, find_pages
 from pipeline.types import U8, Box
