@@ -29,6 +29,7 @@ class Origin(IntEnum):
 
 GROUP_NOISE: Final = 0.15
 """Share of the group's labels that are taken to be wrong; in simulated calls one of six is (decisions/0013)."""
+_TINY: Final = 1e-12
 STRETCH_S: Final = 10.0
 """Samples of one label, farther apart than this, are two stretches; so much of one label is one at most."""
 
@@ -117,7 +118,7 @@ class Samples:
         if group.any():
             label = self.label[group]
             told = (np.bincount(label) / len(label))[label]
-            shown = (1 - noise) * read[group, label]
+            shown = (1 - noise) * read[group, label].clip(_TINY)
             right[group] = shown / (shown + noise * told)
         return right
 

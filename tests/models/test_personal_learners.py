@@ -238,6 +238,8 @@ def test_a_label_of_the_group_counts_as_far_as_the_face_allows_it() -> None:
     assert_allclose(right, expected)
     mixed = replace(samples, origin=np.array([0, 1, 0, 2], dtype=np.uint8))
     assert_allclose(mixed.plausible(read, 0.15)[[1, 3]], 1)
+    # Without noise every label is right, also what is never read.
+    assert_allclose(samples.plausible(np.zeros((4, 7)), 0.0), 1)
     # Of the two that the group labels both are told to be 0.
     assert_allclose(mixed.plausible(read, 0.15)[[0, 2]], 0.85 * 0.7 / (0.85 * 0.7 + 0.15))
 
