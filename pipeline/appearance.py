@@ -32,6 +32,10 @@ EDGE = 0.05
 STRIP = 0.14
 """Lowest share of a tile's height, which counts less: a name is written there, or elsewhere, or not."""
 STRIP_WEIGHT = 0.35
+NAME = 0.04
+"""A name reaches up to this share of the picture's height from the tile's lower edge: it has one size in all tiles."""
+STRIP_MOST = 0.36
+"""Of a small tile no more than this is left to the name; it counts for nothing where that is more than `STRIP`."""
 NOISE = 0.05
 """Variance, in square roots of levels, of a picture with nothing on it: two such pictures are alike in nothing."""
 _ROOTS = np.sqrt(np.arange(255 * SAMPLES**2 + 1) / SAMPLES**2).astype(np.float32)
@@ -51,10 +55,12 @@ class Looks:
 
     thumbs: (n, 3, 32, 32) float32, square roots of the levels, in [0, 16): dark rooms differ as much as bright ones.
     aspect: (n,) float32, width / height of the tile.
+    strip: (n,) float32, lowest share of the tile's height where the name stands.
     """
 
     thumbs: F32
     aspect: F32
+    strip: F32
 
     def __len__(self) -> int:
         """How many tiles."""
@@ -63,7 +69,7 @@ class Looks:
     def take(self, index: Sequence[int]) -> "Looks":
         """A copy of some of them, in that order."""
         chosen = np.asarray(index, dtype=np.intp)
-        return Looks(self.thumbs[chosen], self.aspect[chosen])
+        return Looks(self.thumbs[chosen], self.aspect[chosen], self.strip[chosen])
 
 
 def look_at(image: U8, tiles: Sequence[Box]) -> Looks:
@@ -74,12 +80,15 @@ def look_at(image: U8, tiles: Sequence[Box]) -> Looks:
         samples = pixels.take(_samples(tile, image.shape[1]), axis=0)
         np.add.reduce(samples.reshape(SAMPLES**2, SIDE * SIDE, 3), axis=0, dtype=np.uint16, out=total)
     thumbs = _ROOTS.take(sums.transpose(0, 2, 1)).reshape(len(tiles), 3, SIDE, SIDE)
-    return Looks(thumbs, np.array([(x1 - x0) / (y1 - y0) for x0, y0, x1, y1 in tiles], dtype=np.float32))
+    widths, heights = (np.array([tile[i + 2] - tile[i] for tile in tiles], dtype=np.float32) for i in range(2))
+    strip = np.clip(NAME * image.shape[0] / heights, STRIP, STRIP_MOST)
+    return Looks(thumbs, widths / heights, strip)
 
 
 def join(parts: Sequence[Looks]) -> Looks:
     """All of them, one after the other; at least one part."""
-    return Looks(np.concatenate([part.thumbs for part in parts]), np.concatenate([part.aspect for part in parts]))
+    thumbs, aspect, strip = zip(*((part.thumbs, part.aspect, part.strip) for part in parts), strict=True)
+    return Looks(np.concatenate(thumbs), np.concatenate(aspect), np.concatenate(strip))
 
 
 @lru_cache(maxsize=128)
@@ -127,9 +136,11 @@ def same_camera(a: Looks, b: Looks) -> F64:
 def same_middle(a: Looks, b: Looks) -> F64:
     """Correlation of the middles of tiles, where somebody sits; (len(a), len(b)) in [-1, 1].
 
-    Another background, real or virtual, and another light leave it high.
+    Another background, real or virtual, and another light leave it high. Where any of them is so small that the name
+    reaches into its middle, that part is left out.
     """
-    x, y = (part.thumbs[:, :, 8:27, 10:22].reshape(len(part), -1) for part in (a, b))
+    low = min(27, int(SIDE * (1 - max(a.strip.max(), b.strip.max()))))
+    x, y = (part.thumbs[:, :, 8:low, 10:22].reshape(len(part), -1) for part in (a, b))
     x, y = (middle - middle.mean(axis=1, keepdims=True) for middle in (x, y))
     lengths = np.outer(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))
     return np.asarray(x @ y.T / np.maximum(lengths, 1e-6), dtype=np.float64)
@@ -189,10 +200,11 @@ def without_camera(looks: Looks) -> NDArray[np.bool_]:
     return np.asarray(np.min(shares, axis=0) >= PLAIN_SHARE)
 
 
-def _row_weight(place: F32) -> F32:
-    """Weight of what lies at these heights of a tile, 0 its top, 1 its bottom."""
+def _row_weight(place: F32, strip: F32) -> F32:
+    """(n, m) weights of what lies at these m heights of n tiles, 0 the top, 1 the bottom; (n,) where their names stand."""
     inside = (place > EDGE) & (place < 1 - EDGE)
-    return np.asarray(np.where(place > 1 - STRIP, STRIP_WEIGHT, 1.0) * inside, dtype=np.float32)
+    name = np.where(strip > STRIP, 0.0, STRIP_WEIGHT)[:, None]
+    return np.asarray(np.where(place > 1 - strip[:, None], name, 1.0) * inside, dtype=np.float32)
 
 
 def _column_weight(place: F32) -> F32:
@@ -203,7 +215,8 @@ def _column_weight(place: F32) -> F32:
 def _whole_weights() -> F32:
     """(3 * SIDE² / 4,) roots of the weights of a tile's cells, of sum 1."""
     places = ((np.arange(SIDE // 2) + 0.5) * 2 / SIDE).astype(np.float32)
-    weights = np.tile(np.outer(_row_weight(places), _column_weight(places)).reshape(-1), 3)
+    rows = _row_weight(places, np.array([STRIP], dtype=np.float32))[0]
+    weights = np.tile(np.outer(rows, _column_weight(places)).reshape(-1), 3)
     return np.asarray(np.sqrt(weights / weights.sum()), dtype=np.float32)
 
 
@@ -224,7 +237,7 @@ def _window(looks: Looks, scale: float) -> tuple[F32, F32]:
     y = 0.5 + scale * ((np.arange(ROWS, dtype=np.float32) + 0.5) / ROWS - 0.5)
     x = 0.5 + scale / looks.aspect[:, None] * (np.arange(COLUMNS, dtype=np.float32) + 0.5 - COLUMNS / 2) / ROWS
     pictures = _between(y) @ looks.thumbs @ _between(x)[:, None].transpose(0, 1, 3, 2)
-    weights = _row_weight(y)[None, :, None] * _column_weight(x)[:, None, :]
+    weights = _row_weight(y, looks.strip)[:, :, None] * _column_weight(x)[:, None, :]
     return pictures.reshape(len(looks), -1), weights.reshape(len(looks), -1)
 
 

@@ -83,6 +83,19 @@ def test_the_same_camera_is_known_in_another_tile(
     assert alike[0] - alike[1] > 0.1
 
 
+def test_a_name_over_a_third_of_a_small_tile_makes_nobody_another() -> None:
+    """Names are as large in small tiles as in large ones: there they are no part of the picture."""
+    page = np.full((360, 640, 3), 20, np.uint8)
+    tiles: list[Box] = [(100, 0, 420, 180), (0, 300, 71, 340)]
+    for x0, y0, x1, y1 in tiles:
+        page[y0:y1, x0:x1] = shown(camera(3), (x1 - x0, y1 - y0))
+        page[y1 - 14 : y1 - 3, x0 + 10 : x1 - 10] = np.where(np.arange(x1 - x0 - 20) % 5 < 2, 245, 20)[None, :, None]
+    looks = look_at(page, tiles)
+    assert looks.strip.tolist() == pytest.approx([0.14, 0.36])
+    assert same_camera(looks.take([0]), looks.take([1]))[0, 0] > 0.9
+    assert same_middle(looks.take([0]), looks.take([1]))[0, 0] > 0.9
+
+
 def test_borders_count_for_nothing() -> None:
     """The border of who speaks is drawn where nothing is compared."""
     plain = shown(camera(3), (320, 180))
