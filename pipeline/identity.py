@@ -24,7 +24,7 @@ from pipeline.appearance import (
     without_camera,
 )
 from pipeline.boxes import iou
-from pipeline.captions import Strokes, common, strokes_of
+from pipeline.captions import common
 from pipeline.emotions import F64
 from pipeline.places import CUT_ANEW, nearness, on_picture, on_wall, overlap, same_places
 from pipeline.seating import DEFAULT_IDENTITY, IdentitySettings, Person, Place, Seat, pseudonym
@@ -85,6 +85,9 @@ class TileIdentity:
             if time_s - self._reflowed_s > self._settings.lately_s:
                 # Who is not here by now has left: it takes more to find them again.
                 self._lately = set()
+                seated = {place.person.name for place in self._places}
+                for name in self._people.keys() - seated:
+                    self._people[name].captions = ()
             self._look(image, [tiles[i] for i in free], boxes, time_s)
             who = [(place.person.name, place.since_s is None) for place in self._places]
         else:
@@ -107,7 +110,7 @@ class TileIdentity:
         for place in self._places:
             if place.person.name == name:
                 place.person.erase()
-                place.look, place.captions, place.name_then = None, (), None
+                place.look, place.name_then = None, None
                 return
         self._people.pop(name, None)
 
@@ -123,11 +126,11 @@ class TileIdentity:
             self._reflow(image, looks, boxes, time_s)
         else:
             self._places = [self._places[i] for i in order]
-            self._stay(image, tiles, looks, boxes, time_s)
+            self._stay(image, looks, boxes, time_s)
         for i, place in enumerate(self._places):
             # Enough time to mend what was uncertain is over: it counts as it is.
             if place.since_s is not None and time_s - place.since_s >= self._settings.settle_s:
-                if self._replaced(place, looks.take([i]), strokes_of(image, tiles[i])):
+                if self._replaced(image, place, looks.take([i])):
                     place.person = self._newcomer()
                 elif not self._is_new(place.person):
                     place.person.assumed += 1
@@ -146,23 +149,24 @@ class TileIdentity:
             place.has_camera = not is_plain
             if place.since_s is None:
                 place.person.keep()
-                place.captions = (*place.captions[-1:], strokes_of(image, tiles[i]))
+                place.read(image)
         self._turn = (self._turn + 1) % TURNS
         # Of who was erased and has left meanwhile nothing is known.
         here = {place.person.name for place in self._places}
         self._people = {name: one for name, one in self._people.items() if name in here or not one.is_erased}
 
-    def _replaced(self, place: Place, look: Looks, caption: Strokes) -> bool:
+    def _replaced(self, image: U8, place: Place, look: Looks) -> bool:
         """Whether somebody else sits in a place since its picture jumped.
 
-        The picture stood still before and stands still now, and neither the room nor what is in its middle is as it
-        was; or another name stands there than before. Who had no camera on may look like anything.
+        The picture stood still before and stands still now, and neither the room is as it was nor what is in its
+        middle, or the name; or quite another name stands there. Who had no camera on may look like anything.
         """
         person, settings = place.person, self._settings
         if place.look is None or self._is_new(person):
             return False
         known = person.known_before() if place.stirred else person.known_by()
-        if self._renamed(place, caption):
+        shared = self._shared(image, place)
+        if shared < settings.renamed:
             return not without_camera(known[0])[0]
         newest, oldest = person.lately()
         still = likeness(place.look, look)[0, 0]
@@ -172,16 +176,31 @@ class TileIdentity:
             not without_camera(known[0])[0]
             and still >= settings.still
             and compare(look, [known], same_camera)[0, 0] < (settings.other_room if place.stirred else settings.other)
-            and compare(look, [known], same_middle)[0, 0] < settings.other
+            and (compare(look, [known], same_middle)[0, 0] < settings.other or shared < settings.other_name)
         )
 
-    def _renamed(self, place: Place, caption: Strokes) -> bool:
-        """Whether another name stands in a place than the last times before, since it came to be uncertain or just now."""
-        if len(place.captions) < 2:  # noqa: PLR2004 (what stands still takes two)
-            return False
+    def _shared(self, image: U8, place: Place) -> float:
+        """What is written in a place has so much in common with the last times before, from when it came to be uncertain, or now.
+
+        1 where nothing is known of it.
+        """
+        captions = place.person.captions
+        if len(captions) < 2 or not place.is_known:  # noqa: PLR2004 (what stands still takes two)
+            return 1.0
+        caption = place.caption(image)
         then = caption if place.name_then is None else place.name_then
-        shared = common((place.captions[0], place.captions[1]), (then, caption))
-        return shared is not None and shared < self._settings.renamed
+        shared = common((captions[0], captions[1]), (then, caption))
+        return 1.0 if shared is None else shared
+
+    def _renamed(self, image: U8, place: Place) -> bool:
+        """Whether another name stands in a place than the last times before."""
+        return self._shared(image, place) < self._settings.renamed
+
+    def _looks_renamed(self, image: U8, place: Place, look: Looks) -> bool:
+        """Whether somebody does not look quite as before in their place, and another name stands there."""
+        if not place.is_known or likeness(look, place.person.recent[-1][1])[0, 0] >= self._settings.jump_renamed:
+            return False
+        return self._renamed(image, place)
 
     def _is_new(self, person: Person) -> bool:
         """Whether somebody may still turn out to be one who is known."""
@@ -218,7 +237,7 @@ class TileIdentity:
         new = (name for name in spare if name not in self._fixed.values())
         return [name or next(new) for name in names]
 
-    def _stay(self, image: U8, tiles: list[Box], looks: Looks, boxes: list[Box], time_s: float) -> None:
+    def _stay(self, image: U8, looks: Looks, boxes: list[Box], time_s: float) -> None:
         """One more picture of the layout as it stands: whoever sits there stays, unless pictures changed places."""
         settings = self._settings
         if not self._places:
@@ -227,8 +246,7 @@ class TileIdentity:
         lately = [person.lately() for person in people]
         alike, middles = compare(looks, lately, likeness), compare(looks, lately, same_middle)
         own = alike.diagonal()
-        slight = self._stirred & (own < settings.jump_slight) & (middles.diagonal() < settings.jump_middle)
-        jumped = np.flatnonzero((own < settings.jump) | slight).tolist()
+        jumped = np.flatnonzero(own < (settings.jump_slight if self._stirred else settings.jump)).tolist()
         if len(jumped) >= max(ALL_AT_ONCE, len(people) / 2):
             self._reflow(image, looks, boxes, time_s)
             return
@@ -238,18 +256,28 @@ class TileIdentity:
             whole = np.where(np.isin(np.arange(len(people)), moved), own, 1.0)
             rows = sorted({*jumped, *moved})
             self._exchange(looks, rows, whole[rows], time_s)
+        if self._stirred:
+            self._begin_anew(image, looks, time_s)
         # Who switched the camera off is nobody else, and there is nobody to be read.
         plain = without_camera(looks)
         for i in np.flatnonzero((own < settings.jump_renamed) & ~plain).tolist():
             place = self._places[i]
-            if place.person is people[i] and place.since_s is None:
-                caption = strokes_of(image, tiles[i])
-                if i in jumped or self._renamed(place, caption):
-                    place.since_s, place.look, place.stirred = time_s, looks.take([i]), self._stirred
-                    place.name_then = caption
+            stays = place.person is people[i] and place.since_s is None
+            if stays and (i in jumped or self._renamed(image, place)):
+                place.since_s, place.look, place.stirred = time_s, looks.take([i]), self._stirred
+                place.name_then = place.caption(image)
         doubtful = [i for i, place in enumerate(self._places) if place.since_s is not None]
         if doubtful:
-            self._mend(image, tiles, looks, doubtful, time_s)
+            self._mend(image, looks, doubtful, time_s)
+
+    def _begin_anew(self, image: U8, looks: Looks, time_s: float) -> None:
+        """A doubt begins when the picture stands: tiles may grow in the place of others, and names come later still."""
+        for i, place in enumerate(self._places):
+            if place.since_s is not None and place.look is not None:
+                look = looks.take([i])
+                if likeness(place.look, look)[0, 0] < self._settings.still:
+                    place.since_s, place.look = time_s, look
+                place.name_then = place.caption(image)
 
     def _exchange(self, looks: Looks, rows: list[int], whole: F64, time_s: float) -> None:
         """Some pictures of an unchanged layout jumped at once: who is where another of them was?
@@ -275,7 +303,7 @@ class TileIdentity:
             elif k in taken.values():
                 self._seat(i, self._newcomer(), time_s)
 
-    def _mend(self, image: U8, tiles: list[Box], looks: Looks, rows: list[int], time_s: float) -> None:
+    def _mend(self, image: U8, looks: Looks, rows: list[int], time_s: float) -> None:
         """Looks once more for those whose seats are uncertain, among everybody who has no certain seat.
 
         Whoever sat where another name stands now is not certain again by the looks alone: time decides.
@@ -298,7 +326,7 @@ class TileIdentity:
             place = self._places[i]
             if k in taken:
                 goes = people[taken[k]] is not place.person
-                if goes or (clear[k] and not self._renamed(place, strokes_of(image, tiles[i]))):
+                if goes or (clear[k] and not self._renamed(image, place)):
                     self._seat(i, people[taken[k]], None if clear[k] else place.since_s)
             elif any(people[j] is place.person for j in taken.values()):
                 self._seat(i, self._newcomer(), time_s)
@@ -327,9 +355,11 @@ class TileIdentity:
             who, sure = found.get(i) or (self._newcomer(), False)
             # Who comes where nobody was before is new beyond doubt; a doubt that is not over is not dropped.
             certain = (sure and who.name not in since) or not people
-            since_s = None if certain else since.get(who.name, time_s)
-            look = None if certain else looks.take([i])
-            self._places.append(Place(who, box, since_s, look, has_camera=not off[i], stirred=True))
+            place = Place(who, box, None, has_camera=not off[i], stirred=True)
+            if not certain or self._looks_renamed(image, place, looks.take([i])):
+                place.since_s, place.look = since.get(who.name, time_s), looks.take([i])
+                place.name_then = place.caption(image) if place.is_known else None
+            self._places.append(place)
 
     def _find(
         self, image: U8, looks: Looks, boxes: list[Box], people: list[Person], n: int
@@ -400,7 +430,7 @@ class TileIdentity:
     def _seat(self, index: int, person: Person, since_s: float | None) -> None:
         """Another person sits in that tile."""
         place = self._places[index]
-        self._places[index] = replace(place, person=person, since_s=since_s, look=None, captions=(), name_then=None)
+        self._places[index] = replace(place, person=person, since_s=since_s, look=None, name_then=None)
 
 
 def _moved(alike: F64, settings: IdentitySettings) -> list[int]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from pipeline.appearance import Looks, compare, likeness
-from pipeline.captions import Strokes
-from pipeline.types import Box
+from pipeline.boxes import SAME_PLACE, iou
+from pipeline.captions import Strokes, strokes_of
+from pipeline.places import on_picture
+from pipeline.types import U8, Box
 
 NOTHING_NEW = 0.9
 """Concordance with a remembered picture from which on there is nothing new to remember."""
@@ -34,13 +36,13 @@ class IdentitySettings:
     place: what being where it was adds to the concordance of a match.
     jump: concordance with the picture before below which something else may be shown all of a sudden.
     swap: concordance of the picture of somebody else from which on people in an unchanged layout changed places.
-    jump_middle, jump_slight: the same, as tiles come and go, for the correlation of the middles together with the
-        concordance.
+    jump_slight: the same as tiles come and go.
     other: concordance with all that is known of somebody, and correlation of the middles, below which a picture that
         jumped is of somebody else.
     other_room: the same for the concordance as tiles come and go.
-    renamed: what captions have in common below which another name stands there: of the same people, as others moved,
-        1 % were below 0.53 (71); of those who came in their places half below 0.29 (119; `pipeline.captions`).
+    other_name: what captions have in common below which it need not be another middle, too: of the same people, as
+        others moved, 5 % were below 0.92.
+    renamed: the same below which another name stands there: of the same people, as others moved, 1 % were below 0.53 (71); of those who came in their places half below 0.29 (119; `pipeline.captions`).
     jump_renamed: concordance with the picture before below which somebody else may be shown, where the name is another.
     still: concordance within a second from which on a picture stands still enough to say so.
     gain: how much better than that of who sat there it must be.
@@ -64,9 +66,9 @@ class IdentitySettings:
     gain: float = 0.2
     other: float = 0.5
     other_room: float = 0.7
+    other_name: float = 0.75
     renamed: float = 0.4
     jump_renamed: float = 0.75
-    jump_middle: float = 0.3
     jump_slight: float = 0.6
     still: float = 0.75
     lately_s: float = 3.0
@@ -106,7 +108,7 @@ def pseudonym(seed: str, index: int) -> str:
 class Person:
     """Somebody and how their tile looked: lately, and the pictures to remember them by."""
 
-    __slots__ = ("assumed", "box", "is_erased", "keys", "name", "recent", "seen_s")
+    __slots__ = ("assumed", "box", "captions", "is_erased", "keys", "name", "recent", "seen_s", "written")
 
     def __init__(self, name: str, n_pictures: int) -> None:
         self.name = name
@@ -117,6 +119,10 @@ class Person:
         self.seen_s = 0.0
         self.is_erased = False
         """Whether the one picture that is left is from before somebody asked for all to go."""
+        self.captions: tuple[Strokes, ...] = ()
+        """What was written at their tile the last times that was looked at, about a second apart, the latest last,"""
+        self.written: Box = (0, 0, 0, 0)
+        """and the tile."""
 
     def see(self, time_s: float, look: Looks, box: Box, look_back_s: float) -> None:
         """One more picture, and where it is; of those before, as many as reach back that far are kept."""
@@ -145,6 +151,7 @@ class Person:
         newest = self.recent[-1]
         self.keys.clear()
         self.recent.clear()
+        self.captions = ()
         self.recent.append(newest)
         self.is_erased = True
 
@@ -171,7 +178,6 @@ class Place:
     look: what the tile looked like then.
     has_camera: see `Seat`; looked at about once a second.
     stirred: it came to be uncertain as the layout changed, or tiles came and went: then others may sit here.
-    captions: what was written there the last times that was looked at, about a second apart, the latest last.
     name_then: what was written there as it came to be uncertain; None where that does not matter.
     """
 
@@ -181,9 +187,26 @@ class Place:
     look: Looks | None = None
     has_camera: bool = True
     stirred: bool = False
-    captions: tuple[Strokes, ...] = ()
     name_then: Strokes | None = None
 
     def decide(self) -> None:
         """It counts as it is who sits here: what the doubt was about is over."""
-        self.since_s, self.look, self.captions, self.name_then = None, None, (), None
+        self.since_s, self.look, self.name_then = None, None, None
+        self.person.captions = ()
+
+    def caption(self, image: U8) -> Strokes:
+        """What is written there now, to the pixel where it was when it was read before."""
+        height, width = image.shape[:2]
+        return strokes_of(image, on_picture(self.person.written if self.is_known else self.box, (width, height)))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what was written at the person's tile was written in this place."""
+        return iou(self.person.written, self.box) >= SAME_PLACE
+
+    def read(self, image: U8) -> None:
+        """Notes what is written there, and what was the last time."""
+        caption = self.caption(image)
+        if not self.is_known:
+            self.person.captions, self.person.written = (), self.box
+        self.person.captions = (*self.person.captions[-1:], caption)
