@@ -7,7 +7,7 @@ id than the last time.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from pipeline.boxes import iou
 from pipeline.types import Box
 
 RIGHT_IOU: Final = 0.8
+SAME_S: Final = 1e-3
+"""Times that differ by less are the same."""
 SETTLE_S: Final = 2.0
 """So long after a re-flow ids may settle: `settled` figures leave these seconds out."""
 LIES_ON: Final = 0.5
@@ -40,11 +42,16 @@ class TrueTile:
 
 @dataclass(frozen=True, slots=True)
 class TrueLayout:
-    """What stands from t0 to t1 seconds."""
+    """What stands from t0 to t1 seconds; for the first `reflow_s` tiles are on their way from where they were before."""
 
     t0: float
     t1: float
     tiles: tuple[TrueTile, ...]
+    reflow_s: float = 0.0
+
+    def sets_out(self, time_s: float) -> bool:
+        """Whether at this time tiles that will be on their way have not moved yet."""
+        return self.reflow_s > 0 and time_s - self.t0 < SAME_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ def measure_gallery(truth: Sequence[TrueLayout], looks: Sequence[Look]) -> Galle
         after = [one for one in scored if at <= one.time_s < end]
         known = _last_ids(before)
         if any(one.wanted for one in after):
-            right_s = next((one.time_s for one in after if one.right_with(known)), None)
+            right_s = next((one.time_s for one in after if one.has_moved and one.right_with(known)), None)
             stood_s = min(end, truth[-1].t1) - at
             settle_s.append(round(stood_s if right_s is None else right_s - at, 3))
             n_unsettled += right_s is None
@@ -178,7 +185,7 @@ class _Scored:
 
     wanted: people whose camera is on. n_right: how many of their tiles are right. ids: the id said with certainty
     for each of these. overlaps: the IoU of each one's tile with what was found for it. n_false: found tiles that are
-    nobody's.
+    nobody's. has_moved: False in the picture in which tiles set out.
     """
 
     def __init__(self, look: Look, layout: TrueLayout) -> None:
@@ -193,6 +200,7 @@ class _Scored:
         right = {row: column for row, column in pairs if overlap[row, column] >= RIGHT_IOU}
         rest = [found for column, found in enumerate(look.tiles) if column not in right.values()]
         self.time_s = look.time_s
+        self.has_moved = not layout.sets_out(look.time_s)
         self.wanted = tuple(tile.person for tile in on)
         self.n_right = len(right)
         self.ids: Mapping[str, str] = {
@@ -233,8 +241,19 @@ def _share(part: float, whole: int) -> float | None:
 
 
 def _layout_at(truth: Sequence[TrueLayout], time_s: float) -> TrueLayout | None:
+    """What stands at this time; as tiles set out, who was there before still is where they were."""
     index = bisect_right([layout.t0 for layout in truth], time_s) - 1
-    return truth[index] if index >= 0 and time_s < truth[index].t1 else None
+    if index < 0 or time_s >= truth[index].t1:
+        return None
+    layout = truth[index]
+    if index == 0 or not layout.sets_out(time_s):
+        return layout
+    was = {tile.person: tile for tile in truth[index - 1].tiles}
+    tiles = (
+        replace(tile, rect=before.rect, content=before.content) if (before := was.get(tile.person)) else tile
+        for tile in layout.tiles
+    )
+    return replace(layout, tiles=tuple(tiles))
 
 
 def _places(layout: TrueLayout) -> frozenset[tuple[str, Box]]:
@@ -282,7 +301,8 @@ def _lies_on(found: Box, tile: Box) -> bool:
 def truth_from_json(data: object) -> tuple[TrueLayout, ...]:
     """The layouts of a truth file as `json.load` reads it, in the order of time.
 
-    A tile's camera is off while the tile says `"camera": "off"` or a segment of its person does.
+    A tile's camera is off while the tile says `"camera": "off"` or a segment of its person does. `reflow_s` of a layout
+    may be left out: then its tiles stand at once.
 
     Raises:
         ValueError: Something that is needed is missing or not of its kind; the message names the place.
@@ -300,7 +320,8 @@ def truth_from_json(data: object) -> tuple[TrueLayout, ...]:
             _tile(tile, f"{at}.tiles[{j}]", (t0, t1), people)
             for j, tile in enumerate(_list(_field(layout, "tiles", at), f"{at}.tiles"))
         ]
-        read.append(TrueLayout(t0, t1, tuple(tiles)))
+        reflow_s = _number(_object(layout, at).get("reflow_s", 0), f"{at}.reflow_s")
+        read.append(TrueLayout(t0, t1, tuple(tiles), reflow_s))
     if not read:
         msg = "layout: is empty; a truth has at least one layout"
         raise ValueError(msg)

@@ -88,9 +88,16 @@ def test_its_truth_can_be_measured_and_is_right(seed: int) -> None:
     layouts = truth_from_json(script.truth())
     assert [(one.t0, one.t1) for one in layouts] == [(scene.t0, scene.t1) for scene in script.scenes]
     looks = [
-        Look(number / 5, tuple(FoundTile(str(tile.person), tile.rect) for tile in scene.tiles if tile.camera))
+        Look(
+            number / 5,
+            tuple(FoundTile(str(tile.person), was.get(tile.person, tile.rect)) for tile in scene.tiles if tile.camera),
+        )
         for number in range(125)
-        for scene in [script.scenes[script.scene_at(number / 5)]]
+        for index in [script.scene_at(number / 5)]
+        for scene in [script.scenes[index]]
+        # As tiles set out they stand where they stood.
+        for sets_out in [scene.reflow_s > 0 and number / 5 == scene.t0]
+        for was in [{tile.person: tile.rect for tile in script.scenes[index - 1].tiles} if sets_out else {}]
     ]
     figures = measure_gallery(layouts, looks)
     wanted = any(tile.camera for scene in script.scenes for tile in scene.tiles)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,6 +159,19 @@ def test_settling_is_timed_from_the_change() -> None:
     assert swapped(0).settle_s == (0.0,)
 
 
+def test_tiles_that_set_out_are_where_they_were() -> None:
+    """In the first picture of a re-flow that takes time: only the newcomer has another's id, and nothing has settled."""
+    places = [{"a": LEFT, "b": RIGHT, "d": BELOW}, {"b": LEFT, "a": RIGHT, "c": BELOW}]
+    truth = [layout(0, 5, places[0]), replace(layout(5, 10, places[1]), reflow_s=0.3)]
+    found = [{"1": LEFT, "2": RIGHT, "3": BELOW}, {"2": LEFT, "1": RIGHT, "4": BELOW}]
+    late = measure_gallery(truth, [*looks(0, 6, found[0]), *looks(6, 10, found[1])])
+    assert (late.id_switches, late.n_shared_ids, late.settle_s) == (1, 1, (1.0,))
+    at_once = measure_gallery([truth[0], layout(5, 10, places[1])], [*looks(0, 6, found[0]), *looks(6, 10, found[1])])
+    assert (at_once.id_switches, at_once.n_shared_ids, at_once.settle_s) == (5, 3, (1.0,))
+    first = measure_gallery([replace(truth[1], t0=0.0)], looks(0, 5, found[1]))
+    assert first.tiles.recall == 1
+
+
 def test_ids_that_stay_with_the_places_never_settle() -> None:
     """As long as that layout stands nobody carries the right id: five seconds are what is known."""
     found = swapped(0, ("2", "1"))
@@ -256,7 +270,7 @@ TRUTH: dict[str, Any] = {
                 {"person": "p2", "rect": [50, 20, 30, 40], "content_rect": [55, 20, 20, 40], "camera": "off"},
             ],
         },
-        {"t0": 5, "t1": 9.5, "tiles": []},
+        {"t0": 5, "t1": 9.5, "tiles": [], "reflow_s": 0.4},
     ],
 }
 
@@ -272,7 +286,7 @@ def test_a_truth_is_read() -> None:
                 TrueTile("p2", (50, 20, 80, 60), (55, 20, 75, 60), off=((0.0, 5.0),)),
             ),
         ),
-        TrueLayout(5.0, 9.5, ()),
+        TrueLayout(5.0, 9.5, (), 0.4),
     )
     without_people = {key: value for key, value in TRUTH.items() if key != "people"}
     assert truth_from_json(without_people)[0].tiles[0].off == ()
@@ -289,6 +303,7 @@ def test_a_truth_is_read() -> None:
         (["layout", 0, "t1"], True, r"layout\[0\].t1: True is no number"),
         (["layout", 0, "t1"], 0, r"layout\[0\]: ends at 0.0 s, not after its start at 0.0 s"),
         (["layout", 0, "t1"], 6, "begins before the one before it ends, at 6.0 s"),
+        (["layout", 0, "reflow_s"], "soon", r"layout\[0\].reflow_s: 'soon' is no number"),
         (["layout", 0, "tiles"], {}, r"layout\[0\].tiles: is no list"),
         (["layout", 0, "tiles", 1], {"person": "p2"}, r"layout\[0\].tiles\[1\]: has no `rect`"),
         (["layout", 0, "tiles", 1, "person"], 2, "a person is a key of `people`, not 2"),
