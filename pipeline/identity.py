@@ -159,10 +159,11 @@ class TileIdentity:
         """Whether somebody else sits in a place since its picture jumped.
 
         The picture stood still before and stands still now, and neither the room is as it was nor what is in its
-        middle, or the name; or quite another name stands there. Who had no camera on may look like anything.
+        middle, or the name; or quite another name stands there. Who had no camera on may look like anything, and so may
+        who has none on now.
         """
         person, settings = place.person, self._settings
-        if place.look is None or self._is_new(person):
+        if place.look is None or self._is_new(person) or without_camera(look)[0]:
             return False
         known = person.known_before() if place.stirred else person.known_by()
         shared = self._shared(image, place)
@@ -258,9 +259,9 @@ class TileIdentity:
             self._exchange(looks, rows, whole[rows], time_s)
         if self._stirred:
             self._begin_anew(image, looks, time_s)
-        # Who switched the camera off is nobody else, and there is nobody to be read.
-        plain = without_camera(looks)
-        for i in np.flatnonzero((own < settings.jump_renamed) & ~plain).tolist():
+        # Who switched the camera off is nobody else, and there is nobody to be read. But a tile that grows has page around it.
+        camera_off = without_camera(looks) & (not self._stirred)
+        for i in np.flatnonzero((own < settings.jump_renamed) & ~camera_off).tolist():
             place = self._places[i]
             stays = place.person is people[i] and place.since_s is None
             if stays and (i in jumped or self._renamed(image, place)):

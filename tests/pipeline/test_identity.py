@@ -206,6 +206,18 @@ def test_a_camera_switched_off_and_on_keeps_the_id() -> None:
 TWO_SIZE = (TWO[0][2] - TWO[0][0], TWO[0][3] - TWO[0][1])
 
 
+def test_a_camera_switched_off_as_tiles_come_and_go_is_doubted() -> None:
+    """Somebody's place may be page around a tile that grows: the id stays, but no agreement."""
+    call = Call()
+    call.show([0, 1], TWO, looks=8)
+    image = wall_of([avatar(0, TWO_SIZE), camera(1)], TWO)
+    for n in range(8):
+        seats = call.identity.update(image, TWO, 1.6 + n / 5, settled=True, stirred=n < 4)
+        assert [seat.participant for seat in seats] == P[:2]
+        assert [seat.certain for seat in seats] == [n > 3, True]
+        assert [seat.assumed for seat in seats] == [n > 3, 0]
+
+
 def test_a_tile_with_a_name_alone_has_no_camera() -> None:
     """Which of two cameras is off is known at once after a re-flow, and within a second in a layout that stands."""
     call = Call()
