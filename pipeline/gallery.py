@@ -223,7 +223,8 @@ class _State:
     many pictures showed nothing before. search_at_s: when a full search is due; calm_s: when it will be due less often.
     mask, wall: the page on which the layout was found, and the explanation; page: that of the last gallery, which an
     application keeps through a re-flow. candidate, n_agree, since_s: a layout that may follow, how often in a row it was
-    found, since when. unsettled_s: when the layout was left. main: the big region beside a strip; n_faceless: how often
+    found, since when. unsettled_s: when the layout was left; follows: how a picture since then was explained last, and its
+    page. main: the big region beside a strip; n_faceless: how often
     in a row no face was seen in it; main_look, n_still: some of its pixels when it was last looked at, how often in a
     row they had not changed; is_film: whether it is shared. stirred_s: when a picture did not fit last.
     """
@@ -242,6 +243,7 @@ class _State:
     n_agree: int = 0
     since_s: float = 0.0
     unsettled_s: float = 0.0
+    follows: tuple[Wall, PageMask] | None = None
     main: Box | None = None
     n_faceless: int = 0
     is_film: bool = False
@@ -372,33 +374,44 @@ class GallerySplitter:
         return self._still(lines, found) or found
 
     def _still(self, lines: Lines, found: tuple[Wall, Search] | None) -> tuple[Wall, Search] | None:
-        """What stood, where it explains the picture as well: then only what a tile or what is beside them shows is new.
+        """What stood, or was found last since that was left, where it explains the picture as well as what is found now.
 
-        Where little is to be seen of the page, another picture may be taken for it: so its own page is looked at, too.
         Tiles that have moved come back where nothing else is certain.
         """
         now = self._now
-        if now.wall is None or now.mask is None:
-            return None
+        held = [(now.wall, now.mask)] if now.wall is not None and now.mask is not None else []
+        if now.follows is not None and (found is None or not _certain(found[0])):
+            held.append(now.follows)
+        again = [one for wall, mask in held if (one := self._again(lines, found, wall, mask)) is not None]
+        return max(again, key=lambda one: one[0].score / _scale(one[0]), default=None)
+
+    def _again(
+        self, lines: Lines, found: tuple[Wall, Search] | None, stood: Wall, mask: PageMask
+    ) -> tuple[Wall, Search] | None:
+        """An explanation of before where it is as good: then only what a tile or what is beside them shows is new.
+
+        Where little is to be seen of the page, another picture may be taken for it: so its own page is looked at, too.
+        """
+        now = self._now
         sure = found is not None and _certain(found[0])
         least = SURE if now.settled else WALL_MIN
         if found is not None:
-            n_found, n_stood = len(found[0].tiles), len(now.wall.tiles)
-            joined = n_found < n_stood and lie_in(now.wall.tiles, found[0].tiles)
-            elsewhere = _as_many(found[0], now.wall) and not found[1].cells.is_narrower(found[0].tiles, now.wall.tiles)
+            n_found, n_stood = len(found[0].tiles), len(stood.tiles)
+            joined = n_found < n_stood and lie_in(stood.tiles, found[0].tiles)
+            elsewhere = _as_many(found[0], stood) and not found[1].cells.is_narrower(found[0].tiles, stood.tiles)
             if sure and not now.settled and not (elsewhere or joined):
                 return None
             # What leaves out people who were there a moment ago, joins them, or has as many elsewhere, must be clearly better.
-            fewer = n_found < n_stood and lie_in(found[0].tiles, now.wall.tiles)
+            fewer = n_found < n_stood and lie_in(found[0].tiles, stood.tiles)
             least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer or joined or elsewhere else 0.0))
         searches = [found[1]] if found is not None and sure else []
-        if found is None or not sure or np.abs(found[1].cells.mask.page.plane - now.mask.page.plane).max() > SAME_PAGE:
-            searches.append(Search(PageMask(lines, now.mask.page, near=self._settings.page_tolerance), self._settings))
+        if found is None or not sure or np.abs(found[1].cells.mask.page.plane - mask.page.plane).max() > SAME_PAGE:
+            searches.append(Search(PageMask(lines, mask.page, near=self._settings.page_tolerance), self._settings))
         for search in searches:
-            wall = search.again(now.wall)
-            if wall.main and now.wall.main and iou(wall.main, now.wall.main) >= SAME_MAIN:
+            wall = search.again(stood)
+            if wall.main and stood.main and iou(wall.main, stood.main) >= SAME_MAIN:
                 # So does the region beside it: what it shows may have bars of its own.
-                wall = replace(wall, main=now.wall.main)
+                wall = replace(wall, main=stood.main)
             if wall.score >= least * _scale(wall) and not any(map(search.cells.is_divided, wall.tiles)):
                 return wall, search
         return None
@@ -425,6 +438,7 @@ class GallerySplitter:
         self, image: U8, tiles: tuple[Box, ...], found: tuple[Wall, Search] | None, time_s: float, *, sure: bool
     ) -> None:
         """The picture has changed: what two pictures agree on counts."""
+        self._now.follows = (found[0], found[1].cells.mask) if found else self._now.follows
         self._agree(tiles, time_s, close=time_s - self._now.unsettled_s < GIVE_IN_S)
         if self._now.n_agree >= 2 and time_s - self._now.since_s >= (AGREE_S if sure else WEAK_S):  # noqa: PLR2004
             self._settle(image, tiles, found, time_s)
@@ -442,7 +456,7 @@ class GallerySplitter:
         """From now on this is the layout."""
         # The same layout keeps its boxes: nobody is cropped differently for a pixel.
         self._now.tiles = self._now.tiles if self._now.firm and same_layout(tiles, self._now.tiles) else tiles
-        self._now.settled, self._now.firm, self._now.n_agree = True, True, 0
+        self._now.settled, self._now.firm, self._now.n_agree, self._now.follows = True, True, 0, None
         self._now.mask = found[1].cells.mask if found else None
         self._now.page = found[1].cells.mask.page if found else self._now.page
         self._now.probe = Probe(image, self._now.tiles, self._now.mask, found[0].main if found else None)

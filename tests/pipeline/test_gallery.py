@@ -406,6 +406,25 @@ def test_what_stood_comes_back_where_nothing_certain_is_found() -> None:
     assert splitter._still(lines, None) is None
 
 
+def test_what_was_found_last_is_as_good_as_what_stood() -> None:
+    """What is shared changes right after a re-flow, and nothing is found: the layout of before does not come back."""
+    boxes = tuple(grid(3, 1))
+    was = Wall(tuple((x0 + 60, y0, x1 + 60, y1) for x0, y0, x1, y1 in boxes[:2]), None, 0.9, regular=True)
+    splitter, lines, search = standing(wall((106, 512), list(boxes)), was, settled=False)
+    now = Wall(boxes, None, 0.95, regular=True)
+    splitter._await(np.zeros((106, 512, 3), np.uint8), boxes, (now, search), 1.0, sure=True)
+    splitter._await(np.zeros((106, 512, 3), np.uint8), (), None, 1.2, sure=False)
+    doubtful = Wall(boxes[:2], None, 0.5, regular=True)
+    for found in (None, (doubtful, search)):
+        kept = splitter._still(lines, found)
+        assert kept is not None
+        assert kept[0].tiles == boxes
+    certain = Wall(boxes[1:], None, 0.95, regular=True)
+    assert splitter._still(lines, (certain, search)) is None
+    splitter._settle(np.zeros((106, 512, 3), np.uint8), boxes, (now, search), 1.4)
+    assert splitter._now.follows is None
+
+
 def test_what_stood_is_measured_on_its_own_page_too() -> None:
     """The page of what is shared explains the picture, less well than the gallery's own page does."""
     size, tiles, main = strip()
