@@ -299,8 +299,11 @@ class GallerySplitter:
         # A picture that no longer shows the layout shows what was found in it, as far as it is known.
         tiles = self._now.tiles if self._now.settled else self._now.candidate
         shown = [box for box in tiles if not (self._now.is_film and self._now.main == box)]
-        stirred = time_s - self._now.stirred_s <= STIRRED_S
-        return Layout(self._rooms.split(shown), self._now.settled, stirred)
+        return Layout(self._rooms.split(shown), self._now.settled, self._stirs(time_s))
+
+    def _stirs(self, time_s: float) -> bool:
+        """Whether a picture did not fit the layout a moment ago."""
+        return time_s - self._now.stirred_s <= STIRRED_S
 
     def _see_nothing(self) -> None:
         self._now.n_blank += 1
@@ -310,10 +313,11 @@ class GallerySplitter:
     def _see(self, image: U8, time_s: float) -> None:
         """Look at a picture that shows something."""
         fits = self._now.probe is not None and self._now.probe.fits(image)
-        if self._now.firm and fits and self._now.settled and time_s < self._now.search_at_s:
-            return
         if self._now.firm and not fits:
             self._now.stirred_s = time_s
+        due = time_s >= self._now.search_at_s or self._stirs(time_s)
+        if self._now.firm and fits and self._now.settled and not due:
+            return
         is_calm = time_s >= self._now.calm_s and self._now.wall is not None
         self._now.search_at_s = time_s + (CALM_EVERY_S if is_calm else SEARCH_EVERY_S)
         found = self._find(Lines(image), known=fits)
@@ -431,7 +435,11 @@ class GallerySplitter:
                 return
         self._agree(tiles, time_s, close=False)
         self._now.search_at_s, self._now.calm_s = time_s, time_s + CALM_S
-        if self._now.n_agree >= self._settings.hold and time_s - self._now.since_s >= (HOLD_S if sure else DOUBT_S):
+        n_looks, least_s = self._settings.hold, HOLD_S if sure else DOUBT_S
+        if sure and self._stirs(time_s):
+            # What was found in motion is corrected as soon as two pictures agree.
+            n_looks, least_s = 2, AGREE_S
+        if self._now.n_agree >= n_looks and time_s - self._now.since_s >= least_s:
             self._settle(image, tiles, found, time_s)
 
     def _await(

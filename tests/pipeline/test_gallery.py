@@ -406,6 +406,29 @@ def test_what_stood_comes_back_where_nothing_certain_is_found() -> None:
     assert splitter._still(lines, None) is None
 
 
+@pytest.mark.parametrize(("stirred_s", "sure", "settles"), [(0.9, True, True), (0.9, False, False), (0.2, True, False)])
+def test_what_was_settled_on_in_motion_is_corrected_at_once(stirred_s: float, sure: bool, settles: bool) -> None:  # noqa: FBT001
+    """Right after a picture that did not fit two that agree are enough, where the explanation is certain."""
+    two, image = tuple(BOXES_2X2[:2]), wall(SIZE_2X2, BOXES_2X2[:2])
+    splitter, _, search = standing(image, Wall(tuple(BOXES_2X2), None, 0.9, regular=True))
+    splitter._now.tiles, splitter._now.firm, splitter._now.stirred_s = tuple(BOXES_2X2), True, stirred_s
+    for time_s in (1.0, 1.2):
+        splitter._compare(image, two, (Wall(two, None, 0.95, regular=True), search), time_s, sure=sure)
+    assert (splitter._now.tiles == two) is settles
+
+
+def test_while_the_picture_stirs_each_is_looked_at() -> None:
+    """Not once a second only: a tile that grows on the page is found as soon as it stands."""
+    four = wall(SIZE_2X2, BOXES_2X2)
+    splitter = GallerySplitter()
+    run(splitter, four, four)
+    splitter._now.stirred_s = 0.4
+    run(splitter, four, start=0.6)
+    assert splitter._now.search_at_s == pytest.approx(1.6)
+    run(splitter, four, start=1.4)
+    assert splitter._now.search_at_s == pytest.approx(1.6)
+
+
 def test_what_was_found_last_is_as_good_as_what_stood() -> None:
     """What is shared changes right after a re-flow, and nothing is found: the layout of before does not come back."""
     boxes = tuple(grid(3, 1))
