@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from pipeline.boxes import WITHIN, area, covered, hull_of, line_of
 from pipeline.cutting import cut
 from pipeline.page import BAR_MAX, PageMask, within
@@ -22,6 +24,13 @@ EXPECTED: Final = 0.5
 """A tile that the grid asks for is at least so evident, where it is surrounded by page,"""
 EXPECTED_SHOWS: Final = 0.25
 """and shows something on so much of it."""
+NARROW_PX: Final = 4
+"""A gutter no wider has hardly a pixel that compression leaves alone."""
+EDGE, SAMPLES, FEW = 0.05, 32, 300
+"""What a box shows is looked at but for this share at either edge, at so many points across and down; of so many one
+may be anything."""
+ALL_PAGE: Final = 0.97
+"""A box that is page on so much of it shows nobody."""
 NARROWER: Final = 0.85
 """A tile that is less than this part of one of before is another."""
 
@@ -39,6 +48,8 @@ class Cells:
         self.root = cut(mask, settings, mask.stage) or Node(mask.stage)
         self.leaves = self.root.leaves()
         self._known: dict[Box, float] = {}
+        self._blurred: dict[tuple[Box, int], float] = {}
+        self._shown: dict[Box, bool] = {}
         self.sound = [box for box in self.leaves if self.is_clear(box)]
         # Of somebody who sits half in the dark the tile was cut in two.
         halves = [pair for pair in self.root.pairs() if sum(map(self.is_clear, pair)) == 1]
@@ -58,7 +69,19 @@ class Cells:
 
     def is_clear(self, box: Box) -> bool:
         """Whether a box looks like a tile."""
-        return self.fits(box) and self.evidence(box) >= EVIDENT
+        return self.fits(box) and self.evidence(box) >= EVIDENT and self.shows(box)
+
+    def shows(self, box: Box) -> bool:
+        """Whether a box is not all of one colour: a camera, initials or a name; what is left of the page has none."""
+        if box not in self._shown:
+            x0, y0, x1, y1 = within(box, self.mask.size)
+            inset_x, inset_y = round(EDGE * (x1 - x0)), round(EDGE * (y1 - y0))
+            levels = np.sort(
+                self.mask.sample((x0 + inset_x, y0 + inset_y, x1 - inset_x, y1 - inset_y), SAMPLES).ravel()
+            )
+            few = len(levels) // FEW
+            self._shown[box] = int(levels[-1 - few]) - int(levels[few]) > self.mask.near
+        return self._shown[box]
 
     def evidence(self, box: Box) -> float:
         """How clearly a box stands out from the page, in [0, 1]: page just outside, something else just inside.
@@ -103,11 +126,36 @@ class Cells:
         return sides + ([(0, x1 - 3, x1 + 1)] if x1 < width - 2 else [])
 
     def outside(self, boxes: list[Box]) -> float:
-        """Share of page in what is neither tile nor tool bar, in [0, 1]."""
+        """Share of page in what is neither tile nor tool bar, in [0, 1]; in narrow gutters what is so roughly is page."""
         stage = self.mask.stage
         boxes = [within(box, self.mask.size) for box in boxes]
         page = self.page_area(stage) - sum(map(self.page_area, boxes))
+        sides = np.array(boxes, dtype=np.int64)
+        x0, y0, x1, y1 = (sides[:, i] for i in range(4))
+        across = (x0[:, None] < x1) & (x0 < x1[:, None])
+        down = (y0[:, None] < y1) & (y0 < y1[:, None])
+        for i, (axis, beside) in enumerate(((1, down), (0, across), (1, down), (0, across))):
+            # Left, top, right, bottom: whatever is next on this side, another tile or the end of the picture.
+            here, there, step = sides[:, i], sides[:, (i + 2) % 4], 1 if i > 1 else -1
+            gap = np.where(beside, step * (there[None] - here[:, None]), NARROW_PX + 1)
+            gap[gap < 0] = NARROW_PX + 1
+            end = step * (stage[i] - here)
+            narrow = np.minimum(gap.min(axis=1), end)
+            for k in np.flatnonzero((narrow > 0) & (narrow <= NARROW_PX)).tolist():
+                page += self._blurred_page(boxes[k], 1 - axis, int(here[k]) - (step < 0))
         return min(1.0, max(0.0, page) / max(1, area(stage) - sum(map(area, boxes))))
+
+    def _blurred_page(self, box: Box, axis: int, at: int) -> float:
+        """Pixels of a line right beside a box that are page roughly, but not exactly: compression blurred it."""
+        line = line_of(box, axis, at)
+        if (line, axis) not in self._blurred:
+            roughly, exactly = (float(self.mask.share(line, axis, wide=wide)[0]) for wide in (True, False))
+            self._blurred[line, axis] = (roughly - exactly) * area(line)
+        return self._blurred[line, axis]
+
+    def page_share(self) -> float:
+        """Share of page in the picture but for its tool bars, in [0, 1]."""
+        return self.page_area(self.mask.stage) / area(self.mask.stage)
 
     def page_around(self, box: Box, tiles: Sequence[Box]) -> float:
         """Share of page of what is in a box but not in these tiles, in [0, 1]."""
@@ -125,10 +173,21 @@ class Cells:
             covered(box, [tile]) >= WITHIN and covered(tile, [box]) < NARROWER for box in clear for tile in before
         )
 
-    def is_filled(self, tile: Box) -> bool:
-        """Whether several clear tiles fill a tile: bars like the page at their edges joined two in the next column."""
+    def n_joined(self, tile: Box, *, equal: bool = False) -> int:
+        """How many clear tiles more than one fill a box, which joined them: bars like the page at their edges did.
+
+        `equal`: only where all are of one size, as those of a grid, not pieces of what is shared.
+        """
         parts = [box for box in self.sound if box != tile and covered(box, [tile]) >= WITHIN]
-        return len(parts) > 1 and covered(tile, parts) >= WITHIN
+        if len(parts) < 2 or covered(tile, parts) < WITHIN:  # noqa: PLR2004
+            return 0
+        is_grid = all(self.same(box, parts[0], side) for box in parts for side in (0, 1))
+        return len(parts) - 1 if is_grid or not equal else 0
+
+    def is_page(self, box: Box) -> bool:
+        """Whether a box, but for its edges, is page."""
+        x0, y0, x1, y1 = within(box, self.mask.size)
+        return not self.shows(box) and bool(self.mask.share((x0 + 3, y0 + 3, x1 - 3, y1 - 3), 1).mean() >= ALL_PAGE)
 
     def page_area(self, box: Box) -> float:
         """Pixels of page in a box."""

@@ -26,6 +26,10 @@ THIN_AROUND, THIN_RARE = 48, 20
 """and than all but so many in a hundred of so many lines around:"""
 THIN_DEPTH: Final = 0.85
 """its distance is at most this part."""
+LINE_DEPTH: Final = 0.33
+"""or, where it is one line that is page roughly from end to end, this one;"""
+THIN_STEP, THIN_LENGTH = 2, 0.5
+"""and on so much of its length it is so many levels nearer than one of the lines beside it."""
 DEPTH: Final = 5
 """Cuts within cuts: a strip beside rows of rows needs four."""
 
@@ -61,6 +65,7 @@ def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int) -> li
             # The border around who speaks takes a part of one of a narrow gutter's lines.
             beside = float(max(shares[a - 1], shares[b])) if a > 0 and b < n else 0.0
             line = near[a:b].all() and (beside >= BESIDE or _is_line(shares, (a, b)))
+            line = line or (roughly[a:b].max() >= FULL and _is_valley(mask, box, axis, (a, b), near, depth=LINE_DEPTH))
             # Compression leaves a little less of a narrow gutter's other line.
             thick = b - a + sum(rough[i] for i in (a - 1, b) if 0 <= i < n)
             whole = thick >= least or a == 0 or b == n or line
@@ -68,15 +73,16 @@ def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int) -> li
             continue
         for c, d in runs(near[a:b]):
             if d - c >= least or a + c == 0 or a + d == n:
-                # Next to a bright tile compression leaves a pixel or two that are page only roughly.
-                gutter[max(a, a + c - 2) : min(b, a + d + 2)] = True
+                # Next to a bright tile compression leaves a pixel or two that are page only roughly; more is a tile.
+                before, after = 2 * (c <= 2), 2 * (b - a - d <= 2)  # noqa: PLR2004
+                gutter[max(a, a + c - before) : min(b, a + d + after)] = True
     return [(start + a, start + b) for a, b in runs(~gutter)]
 
 
-def _is_valley(mask: PageMask, box: Box, axis: int, span: Span, near: Bools) -> bool:
+def _is_valley(mask: PageMask, box: Box, axis: int, span: Span, near: Bools, depth: float = THIN_DEPTH) -> bool:
     """Whether thin lines are page, or nearer to the page than the lines to both sides: not a part of a pale tile."""
     start, stop = span
-    if near[start:stop].any():
+    if depth == THIN_DEPTH and near[start:stop].any():
         return True
     far = mask.profile(box, axis)
     inner = float(far[start:stop].min())
@@ -85,7 +91,17 @@ def _is_valley(mask: PageMask, box: Box, axis: int, span: Span, near: Bools) -> 
     around = [*range(max(0, start - THIN_AROUND), start), *range(stop, min(len(far), stop + THIN_AROUND))]
     shown = [far[i] for i in around if not near[i]]
     outer += [np.percentile(shown, THIN_RARE)] if shown else []
-    return all(inner <= THIN_DEPTH * side for side in outer)
+    return all(inner <= depth * side for side in outer) and _is_deep(mask, box, axis, span)
+
+
+def _is_deep(mask: PageMask, box: Box, axis: int, span: Span) -> bool:
+    """Whether thin lines are nearer to the page than what is beside them along most of them, not just beside a name."""
+    length = (box[3] - box[1], box[2] - box[0])[1 - axis]
+    beside = [at for at in (span[0] - THIN_APART, span[1] - 1 + THIN_APART) if 0 <= at < length]
+    lines = [mask.line(box, axis, at) for at in (*range(*span), *beside)]
+    inner = np.min(lines[: span[1] - span[0]], axis=0)
+    outer = np.max(lines[span[1] - span[0] :] or [inner + THIN_STEP], axis=0)
+    return float((inner + THIN_STEP <= outer).mean()) >= THIN_LENGTH
 
 
 def _is_line(shares: F64, span: Span) -> bool:

@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.boxes import SAME_PLACE, covered, in_order, iou, lie_in, same_layout
-from pipeline.page import SAME_PAGE, Lines, Page, PageMask, find_pages
+from pipeline.boxes import covered, in_order, iou, lie_in, same_layout
+from pipeline.page import EXACT, SAME_PAGE, Lines, Page, PageMask, find_pages
 from pipeline.probe import Probe, thumbnail
 from pipeline.screens import Rooms, faces_in, is_flat, shows_screen
 from pipeline.tiles import Search
 from pipeline.types import U8, Box, FaceBoxes
-from pipeline.walls import DEFAULT_GALLERY, GallerySettings, Wall
+from pipeline.walls import DEFAULT_GALLERY, GallerySettings, Wall, goes_on
 
 __all__ = ("DEFAULT_GALLERY", "NO_HINTS", "GalleryHints", "GallerySettings", "GallerySplitter", "Layout", "find_tiles")
 
@@ -54,6 +54,8 @@ PLAIN_WALL: Final = 0.9
 """And from which on no other page is tried."""
 SLOPED: Final = 0.93
 """A plane bends to much that is no page: its explanation must be better than that on one colour."""
+MOSTLY_PAGE: Final = 0.5
+"""Where so much of a picture is page and nothing is found on it, it is looked for more exactly."""
 INNER: Final = 0.95
 """A tile lies in another with this share of it,"""
 INNER_PAGE: Final = 0.9
@@ -154,17 +156,32 @@ def _search(lines: Lines, settings: GallerySettings, known: Page | None = None) 
     for page in ([known] if known else []) + find_pages(lines):
         search = Search(PageMask(lines, page, near=settings.page_tolerance), settings)
         wall = search.best()
+        if (wall is None or not _believed(wall)) and page.is_flat and search.cells.page_share() >= MOSTLY_PAGE:
+            # Tiles without a picture may be as near to the page as what compression makes of it elsewhere.
+            search = Search(PageMask(lines, page, near=min(EXACT, settings.page_tolerance)), settings)
+            wall = search.best()
         if wall is None or not _believed(wall):
             continue
         worth = wall.score / _scale(wall) * (1.0 if page.is_flat else SLOPED)
         options.append((worth, wall, search))
         if worth >= PLAIN_WALL:
             break
+    # Nor is a page what is a part of another one, which explains the picture about as well.
+    options = [a for a in options if not any(_is_band(a, b) for b in options)]
     # Tiles that have tiles in them, with page around these, are parts of that page.
     options = [a for a in options if not any(_holds(a[1], b[1], b[2]) for b in options)]
     # Nor is a big region what more tiles of the same size explain about as well, on another page.
-    options = [a for a in options if not any(b[0] >= a[0] - BETTER and _goes_on(a[1], b[1]) for b in options)]
+    options = [a for a in options if not any(b[0] >= a[0] - BETTER and goes_on(a[1], b[1]) for b in options)]
     return max(options, key=lambda option: option[0])[1:] if options else None
+
+
+def _is_band(a: tuple[float, Wall, Search], b: tuple[float, Wall, Search]) -> bool:
+    """Whether an explanation is on one colour of a page that changes slowly, on which another is about as good."""
+    (worth, _, one), (_, wall, whole) = a, b
+    if one is whole or wall.score / _scale(wall) < worth - BETTER:
+        return False
+    boxes = [*wall.tiles, *([wall.main] if wall.main else [])]
+    return whole.cells.mask.goes_beyond(one.cells.mask, boxes)
 
 
 def _holds(wall: Wall, inner: Wall, search: Search) -> bool:
@@ -174,14 +191,6 @@ def _holds(wall: Wall, inner: Wall, search: Search) -> bool:
         if len(boxes) > 1 and search.cells.page_around(tile, boxes) >= INNER_PAGE:
             return True
     return False
-
-
-def _goes_on(wall: Wall, grid: Wall) -> bool:
-    """Whether the tiles beside a big region are some of a grid, which leaves no such region."""
-    if wall.main is None or grid.main is not None or not grid.regular or len(grid.tiles) <= len(wall.tiles):
-        return False
-    # They lie in tiles of their size: larger tiles would explain what is in them as a part of somebody.
-    return all(any(iou(tile, other) >= SAME_PLACE for other in grid.tiles) for tile in wall.tiles)
 
 
 def _believed(wall: Wall) -> bool:
@@ -363,7 +372,7 @@ class GallerySplitter:
         """The best explanation: on the known page, over time, while that does; else on any."""
         now, lone = self._now, None
         if known and now.settled and now.mask is not None and now.wall is not None:
-            mask = PageMask(lines, now.mask.page, near=self._settings.page_tolerance, before=now.mask)
+            mask = PageMask(lines, now.mask.page, near=now.mask.near, before=now.mask)
             search = Search(mask, self._settings)
             wall = search.best()
             now.mask = mask
@@ -410,7 +419,7 @@ class GallerySplitter:
             least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer or joined or elsewhere else 0.0))
         searches = [found[1]] if found is not None and sure else []
         if found is None or not sure or np.abs(found[1].cells.mask.page.plane - mask.page.plane).max() > SAME_PAGE:
-            searches.append(Search(PageMask(lines, mask.page, near=self._settings.page_tolerance), self._settings))
+            searches.append(Search(PageMask(lines, mask.page, near=mask.near), self._settings))
         for search in searches:
             wall = search.again(stood)
             if wall.main and stood.main and iou(wall.main, stood.main) >= SAME_MAIN:

@@ -139,11 +139,12 @@ def _pitch(cells: Cells, anchors: list[Box], axis: int, side: int) -> float | No
         step = way / max(1, way // (side + cells.settings.gutter_min_px))
         if step <= most:
             return float(step)
-    # One tile alone: the gutter to whatever is next to it.
+    # One tile alone: the gutter to whatever is next to it, be it others in line that hang together.
     gaps = [
         max(box[axis] - other[axis + 2], other[axis] - box[axis + 2])
         for box in anchors
-        for other in cells.sound
+        for other in cells.leaves
+        if other in cells.sound or (cells.same(box, other, 1 - axis) and aligned(box, other, axis))
         if min(box[3 - axis], other[3 - axis]) > max(box[1 - axis], other[1 - axis])
     ]
     gaps = [gap for gap in gaps if 0 < gap <= most - side]
@@ -154,8 +155,13 @@ def _shows(cells: Cells, cell: Box, least: float) -> bool:
     """Whether a share of a cell, but for its edges, is not page, and more than a tool bar's signs."""
     x0, y0, x1, y1 = within(cell, cells.mask.size)
     filled = 1 - float(cells.mask.share((x0 + 3, y0 + 3, x1 - 3, y1 - 3), 1).mean())
-    return filled >= least and any(
-        box[0] < x1 and box[2] > x0 and box[1] < y1 and box[3] > y0 and not cells.is_bar(box) for box in cells.leaves
+    return (
+        filled >= least
+        and any(
+            box[0] < x1 and box[2] > x0 and box[1] < y1 and box[3] > y0 and not cells.is_bar(box)
+            for box in cells.leaves
+        )
+        and cells.shows(cell)
     )
 
 

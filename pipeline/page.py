@@ -4,6 +4,7 @@ A page is of one colour or changes slowly across the picture. Gutters are page f
 tiles to the other, so candidates for its colour are those that fill whole lines.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,8 +69,14 @@ FIT_MOST: Final = 3000
 """of which about so many are looked at where there are more,"""
 FIT_TURNS: Final = 4
 """in so many turns: what is as near as the page varies joins from turn to turn."""
+GRID: Final = 16
+"""Of the whole picture every pixel so far from the next is looked at."""
+GROWS: Final = 1.5
+"""A page that goes on beside its lines has so many times as many pixels exactly of its colour as one that does not."""
 LEVEL: Final = np.diag([0.0, 0.1, 0.1])
 """Where the pixels tell nothing of a slope, as along x in one column, there is none."""
+PART_OF, MORE_PAGE = 0.9, 1.1
+"""A page is a part of another that has so much of it, and so many times as much in all."""
 EXACT: Final = 3
 """A plane is better than one colour where a tenth more pixels are as near as this."""
 
@@ -131,7 +138,7 @@ def find_pages(lines: Lines, *, limit: int = 8) -> list[Page]:
     pages = [page for colour in samples.colours() for page in samples.pages(colour)]
     # Many applications draw their tool bars in the page's colour.
     bars = [Page(colour[:, 0] * np.array([1.0, 0.0, 0.0])) for height, colour in lines.bars if height]
-    for page in [*(page for page in bars if samples.count(page) >= BAR_LINES), *pages]:
+    for page in [*(page for page in bars if samples.count(page) >= BAR_LINES), *pages, *samples.grown(pages)]:
         if not any(np.abs(page.plane - other.plane).max() <= SAME_PAGE for _, other in found):
             found.append((samples.count(page), page))
     found.sort(key=lambda pair: -pair[0])
@@ -164,6 +171,11 @@ class _Samples:
         y = np.concatenate([np.repeat(ys + top, LINE_SAMPLES), np.repeat(down, len(xs))])
         places = [np.ones(len(x)), x * 2 / max(1, width - 1) - 1, y * 2 / max(1, height - 1) - 1]
         self._design = np.stack(places, axis=1).astype(np.float32)
+        picture = lines.rows[:, top:bottom:GRID, :: GRID // STEP]
+        ys, xs = np.arange(picture.shape[1]) * GRID + top, np.arange(picture.shape[2]) * GRID
+        places = [np.ones(picture[0].size), np.tile(xs, len(ys)) * 2 / max(1, width - 1) - 1]
+        places.append(np.repeat(ys, len(xs)) * 2 / max(1, height - 1) - 1)
+        self._all = picture.reshape(3, -1).T.astype(np.float32), np.stack(places, axis=1).astype(np.float32)
         # An odd step reads all places along the lines.
         self._few = slice(None, None, len(x) // FIT_MOST | 1)
         self._tried: dict[int, list[F64]] = {NEAR: [], AROUND: []}
@@ -201,19 +213,21 @@ class _Samples:
                     pages.append(Page(plane))
         return pages
 
+    def grown(self, pages: list[Page]) -> list[Page]:
+        """The commonest page as it goes on beside its lines, where these are too few to tell how it changes."""
+        flat = max((page for page in pages if page.is_flat), key=self.count, default=None)
+        if flat is None or any(not page.is_flat and _meet(page, flat) for page in pages):
+            return []
+        pixels, design = self._all
+        plane = _fit(flat.plane, NEAR, pixels, design)
+        if plane is None:
+            return []
+        exact = [int((_from(one, pixels, design) <= EXACT).sum()) for one in (plane, flat.plane)]
+        return [Page(plane)] if exact[0] > GROWS * exact[1] else []
+
     def _fit(self, plane: F64, within: int) -> F64 | None:
-        """The plane of what is near to a first plane, and then to what comes out; None where that is flat or steep."""
-        pixels, design = self._pixels[self._few], self._design[self._few]
-        for _ in range(FIT_TURNS):
-            near = _from(plane, pixels, design) <= within
-            if near.sum() * self._few.step < FIT_MIN:
-                return None
-            own = design[near]
-            plane = np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels[near]).T
-            if np.abs(plane[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
-                return None
-            within = NEAR
-        return plane if np.abs(plane[:, 1:]).max() >= 1 else None
+        """The plane of the lines' samples that are near to a first plane; see `_fit`."""
+        return _fit(plane, within, self._pixels[self._few], self._design[self._few], step=self._few.step)
 
     def _n_exact(self, plane: F64) -> int:
         """How many pixels have exactly the colour of a plane."""
@@ -233,6 +247,29 @@ class _Samples:
 
     def _off(self, plane: F64) -> F32:
         return _from(plane, self._pixels, self._design)
+
+
+def _fit(plane: F64, within: int, pixels: F32, design: F32, *, step: int = 1) -> F64 | None:
+    """The plane of what is near to a first plane, and then to what comes out; None where that is flat or steep.
+
+    pixels: (n, 3), one of so many as `step` tells; design: (n, 3).
+    """
+    for _ in range(FIT_TURNS):
+        near = _from(plane, pixels, design) <= within
+        if near.sum() * step < FIT_MIN:
+            return None
+        own = design[near]
+        plane = np.linalg.solve(own.T @ own + LEVEL, own.T @ pixels[near]).T
+        if np.abs(plane[:, 1:]).sum(axis=1).max() > GRADIENT_MAX:
+            return None
+        within = NEAR
+    return plane if np.abs(plane[:, 1:]).max() >= 1 else None
+
+
+def _meet(page: Page, flat: Page) -> bool:
+    """Whether a page has the colour of a flat one somewhere in the picture."""
+    reach = np.abs(page.plane[:, 1:]).sum(axis=1)
+    return bool((np.abs(page.plane[:, 0] - flat.plane[:, 0]) <= reach + NEAR).all())
 
 
 def _from(plane: F64, pixels: F32, design: F32) -> F32:
@@ -262,7 +299,7 @@ class PageMask:
     def __init__(self, lines: Lines, page: Page, *, near: int = NEAR, before: "PageMask | None" = None) -> None:
         self.size = lines.size
         self.page = page
-        self.stage = _stage(lines, page)
+        self.near = near
         self.far: dict[int, U8] = {}
         self._sums: dict[tuple[int, bool], NDArray[np.int32]] = {}
         for axis, pixels in ((1, lines.rows), (0, lines.columns)):
@@ -278,6 +315,7 @@ class PageMask:
                 sums = np.zeros((mask.shape[0] + (axis == 0), mask.shape[1] + (axis == 1)), dtype=np.int32)
                 np.cumsum(mask, axis=axis, dtype=np.int32, out=sums[:, 1:] if axis == 1 else sums[1:])
                 self._sums[axis, wide] = sums
+        self.stage = _stage(lines, page, self.far[0])
 
     def share(self, box: Box, axis: int, *, wide: bool = False) -> F64:
         """Share of page of every row (axis 1) or column (axis 0) of the box, in [0, 1]."""
@@ -295,6 +333,26 @@ class PageMask:
         a, b = _ends(x0, x1) if axis == 1 else _ends(y0, y1)
         part = self.far[1][y0:y1, a:b] if axis == 1 else self.far[0][a:b, x0:x1]
         return np.asarray(part.mean(axis=axis))
+
+    def goes_beyond(self, other: "PageMask", boxes: Sequence[Box]) -> bool:
+        """Whether what is page on another page, but for these boxes, is page on this one as well, and more is."""
+        own, others = self.far[1] <= self.near, other.far[1] <= other.near
+        for x0, y0, x1, y1 in boxes:
+            own[y0:y1, -(-x0 // STEP) : -(-x1 // STEP)] = others[y0:y1, -(-x0 // STEP) : -(-x1 // STEP)] = False
+        n_own, n_others, n_both = int(own.sum()), int(others.sum()), int((own & others).sum())
+        return n_both >= PART_OF * max(1, n_others) and n_own >= MORE_PAGE * n_others
+
+    def sample(self, box: Box, most: int) -> U8:
+        """Distances from the page, in levels, at `most` points or some more across and down a box in the picture."""
+        x0, y0, x1, y1 = box
+        a, b = _ends(x0, x1)
+        return self.far[1][y0 : y1 : max(1, (y1 - y0) // most), a : b : max(1, (b - a) // most)]
+
+    def line(self, box: Box, axis: int, at: int) -> NDArray[np.int16]:
+        """Distances from the page, in levels, along row (axis 1) or column (axis 0) number `at` of the box."""
+        x0, y0, x1, y1 = within(box, self.size)
+        a, b = _ends(x0, x1) if axis == 1 else _ends(y0, y1)
+        return (self.far[1][y0 + at, a:b] if axis == 1 else self.far[0][a:b, x0 + at]).astype(np.int16)
 
 
 def _bars(rows: U8) -> tuple[tuple[int, U8], tuple[int, U8]]:
@@ -315,14 +373,23 @@ def _bars(rows: U8) -> tuple[tuple[int, U8], tuple[int, U8]]:
     return found[0], found[1]
 
 
-def _stage(lines: Lines, page: Page) -> Box:
-    """The picture without its tool bars, as far as they differ from the page."""
+def _stage(lines: Lines, page: Page, far: U8) -> Box:
+    """The picture without its tool bars, as far as they differ from the page; `far`: (H/4, W) distances from it."""
     height, width = lines.size
     (top, above), (bottom, below) = lines.bars
     ends = page.plane[:, :1] + page.plane[:, 2:] * np.array([-1.0, 1.0])
     top = top if np.abs(ends[:, 0] - above[:, 0, 0]).max() > NEAR_BAR else 0
     bottom = bottom if np.abs(ends[:, 1] - below[:, 0, 0]).max() > NEAR_BAR else 0
+    # Nor does the page go on through a bar to the edge of the picture, as it does between tiles of the bar's colour.
+    top = 0 if _goes_through(far[: top // STEP]) else top
+    bottom = 0 if _goes_through(far[-(-(height - bottom) // STEP) :]) else bottom
     return (0, top, width, height - bottom)
+
+
+def _goes_through(far: U8) -> bool:
+    """Whether two columns of page beside each other lead through (n, W) distances from the page, from one end to the other."""
+    page = (far <= NEAR).all(axis=0) if len(far) else np.zeros(1, dtype=np.bool_)
+    return bool((page[1:] & page[:-1]).any())
 
 
 def within(box: Box, size: Span) -> Box:

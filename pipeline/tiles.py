@@ -70,8 +70,10 @@ class Search:
         """How well tiles and a big region beside them explain the picture, in [0, 1].
 
         Their edges are clear, and what is neither of them is page. `whole_main`: the big region is of one piece.
-        `regular`: the tiles stand in equal cells, which some may not fill.
+        `regular`: the tiles stand in equal cells, which some may not fill. Where a tile shows nothing but page: not at all.
         """
+        if any(map(self.cells.is_page, tiles)):
+            return 0.0
         height, width = self.cells.mask.size
         boxes = [*tiles, *([main] if main else [])]
         total = sum(map(area, boxes))
@@ -87,7 +89,7 @@ class Search:
             form = UNEVEN_STRIP
         cover = float(min(1.0, total / (height * width)) ** COVER)
         missed = int((shares(self.cells.sound, boxes) < MISSED_FROM).sum())
-        missed += sum(map(self.cells.is_filled, tiles))
+        missed += sum(map(self.cells.n_joined, tiles)) + (self.cells.n_joined(main, equal=True) if main else 0)
         form *= 1 - MISSED * missed / (len(boxes) + missed)
         return clear / total * self.cells.outside(boxes) * cover * form
 

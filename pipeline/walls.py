@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.boxes import area, covered, hull_of, lie_in
+from pipeline.boxes import SAME_PLACE, area, covered, hull_of, iou, lie_in
 from pipeline.types import Box
 
 CLEARLY: Final = 0.01
@@ -109,15 +109,25 @@ def to_beat(best: Wall | None, wall: Wall) -> float:
     """The score above which an explanation is better than the best so far."""
     if best is None:
         return -1.0
+    if goes_on(wall, best):
+        return best.score + FINER
     if wall.main is None and best.main is not None:
         # A grid in place of a big region needs to be no more than better: it explains what the region shows.
-        return best.score
+        return best.score - (FINER if goes_on(best, wall) else 0.0)
     if wall.main == best.main and wall.regular and len(wall.tiles) > len(best.tiles) and lie_in(wall.tiles, best.tiles):
         # Nor do tiles have tiles in them.
         return best.score - FINER
     if wall.main == best.main and best.regular and len(wall.tiles) < len(best.tiles) and lie_in(best.tiles, wall.tiles):
         return best.score + FINER
     return best.score + CLEARLY
+
+
+def goes_on(wall: Wall, grid: Wall) -> bool:
+    """Whether the tiles beside a big region are some of a grid, which leaves no such region."""
+    if wall.main is None or grid.main is not None or not grid.regular or len(grid.tiles) <= len(wall.tiles):
+        return False
+    # They lie in tiles of their size: larger tiles would explain what is in them as a part of somebody.
+    return all(any(iou(tile, other) >= SAME_PLACE for other in grid.tiles) for tile in wall.tiles)
 
 
 def around(node: Node, boxes: list[Box]) -> list[Box]:

@@ -15,13 +15,12 @@ from pipeline.gallery import (
     GalleryHints,
     GallerySplitter,
     Layout,
-    _goes_on,
     find_tiles,
 )
 from pipeline.page import Lines, Page, PageMask, find_pages
 from pipeline.tiles import Search
 from pipeline.types import U8, Box
-from pipeline.walls import Wall
+from pipeline.walls import Wall, goes_on
 
 
 def faint(image: U8, box: Box) -> U8:
@@ -323,14 +322,14 @@ def test_a_grid_goes_on_where_the_page_leaves_the_colour_of_its_first_row() -> N
     """Tiles beside a big region that are some of a grid make no strip; where the grid leaves a region too, they may."""
     boxes = tuple(grid(4, 3))
     row, rest = Wall(boxes[:4], (8, 106, 672, 294), 0.89, regular=True), Wall(boxes, None, 0.88, regular=True)
-    assert _goes_on(row, rest)
-    assert not _goes_on(rest, rest)
-    assert not _goes_on(row, replace(rest, main=(700, 8, 900, 294)))
-    assert not _goes_on(row, replace(rest, tiles=boxes[4:]))
-    assert not _goes_on(replace(row, tiles=boxes), rest)
+    assert goes_on(row, rest)
+    assert not goes_on(rest, rest)
+    assert not goes_on(row, replace(rest, main=(700, 8, 900, 294)))
+    assert not goes_on(row, replace(rest, tiles=boxes[4:]))
+    assert not goes_on(replace(row, tiles=boxes), rest)
     # Five small tiles lie in six large ones; larger ones do not explain them.
     small = tuple((x0, y0, x0 + 40, y0 + 30) for x0, y0, *_ in boxes[:5])
-    assert not _goes_on(replace(row, tiles=small), rest)
+    assert not goes_on(replace(row, tiles=small), rest)
 
 
 @pytest.mark.parametrize("settled", [True, False])

@@ -10,11 +10,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pipeline.boxes import iou
 from pipeline.cutting import cut
 from pipeline.gallery import (
     DEFAULT_GALLERY,
     find_tiles,
 )
+from pipeline.grids import complete
 from pipeline.page import Lines, Page, PageMask, find_pages
 from pipeline.tiles import Search
 from pipeline.types import Box
@@ -247,11 +249,14 @@ def test_a_gutter_of_one_line_beside_a_border_is_a_gutter() -> None:
     assert close(find_tiles(image), boxes)
 
 
-@pytest.mark.parametrize(("smeared", "n"), [(30, 2), (60, 1)])
-def test_a_gutter_of_two_blurred_lines_is_a_gutter(smeared: int, n: int) -> None:
-    """Compression left neither of the page's colour, and of one a tenth is no page at all; a fifth is too much."""
+@pytest.mark.parametrize(("smeared", "left", "n"), [(30, 30, 2), (60, 30, 2), (60, 60, 1)])
+def test_a_gutter_of_two_blurred_lines_is_a_gutter(smeared: int, left: int, n: int) -> None:
+    """Compression left neither of the page's colour, and of one a tenth is no page at all; a fifth is too much.
+
+    Not where the other line is much nearer to the page than what is around it.
+    """
     image = wall((420, 302), [(0, 40, 300, 208), (0, 210, 300, 378)])
-    image[208:210, :300] = 30
+    image[208:210, :300] = left
     image[208, :smeared] = (70, 75, 95)
     mask = PageMask(Lines(image), Page(np.array([[20.0, 0, 0]] * 3)))
     node = cut(mask, DEFAULT_GALLERY, (0, 0, 302, 420))
@@ -444,3 +449,111 @@ def test_a_tile_that_was_cut_along_a_border_is_whole_where_the_border_has_gone()
     assert search.again(several).score == search.score_again(several)
     far = replace(cut, tiles=((x0 + 12, y0 + 12, x1 - 12, y1 - 12), *BOXES_2X2[1:]))
     assert search.again(far).score == search.score_again(far)
+
+
+def test_narrow_gutters_that_compression_blurred_are_gutters() -> None:
+    """Of gutters of two pixels a third is exactly of the page's colour, and the rest nearer to it than what is beside."""
+    boxes = grid(5, 4, tile=(158, 106), gutter=2)
+    image = wall((434, 802), boxes, page=40)
+    gutters = np.ones((434, 802), np.bool_)
+    for x0, y0, x1, y1 in boxes:
+        gutters[y0:y1, x0:x1] = False
+    image[gutters] = np.random.default_rng(0).integers(22, 59, (int(gutters.sum()), 1))
+    search = Search(PageMask(Lines(image), Page(np.array([[40.0, 0, 0]] * 3))), DEFAULT_GALLERY)
+    assert search.score_again(Wall(tuple(boxes), None, 0.0, regular=True)) > 1
+    assert close(find_tiles(image), boxes)
+
+
+def test_a_big_region_that_equal_tiles_fill_counts_against_an_explanation() -> None:
+    """Four clear tiles of one size fill what is beside the strip: as if three were missed; pieces of a page may."""
+    tiles, rest = [(8, 8, 168, 98), (8, 106, 168, 196)], grid(3, 2)[1:3] + grid(3, 2)[4:]
+    cells = Search(
+        PageMask(Lines(wall((204, 512), [*tiles, *rest])), Page(np.array([[20.0, 0, 0]] * 3))), DEFAULT_GALLERY
+    ).cells
+    main = (176, 8, 504, 196)
+    assert cells.n_joined(main) == cells.n_joined(main, equal=True) == 3
+    uneven = [(176, 8, 376, 98), (384, 8, 504, 98), (176, 106, 296, 196), (304, 106, 504, 196)]
+    cells = Search(
+        PageMask(Lines(wall((204, 512), [*tiles, *uneven])), Page(np.array([[20.0, 0, 0]] * 3))), DEFAULT_GALLERY
+    ).cells
+    assert (cells.n_joined(main), cells.n_joined(main, equal=True)) == (3, 0)
+
+
+def test_a_big_region_that_a_grid_goes_on_through_must_be_clearly_better() -> None:
+    """The row beside it is the first of a grid on the same page: within 0.05 the grid counts."""
+    boxes = tuple(grid(4, 3))
+    row, rest = Wall(boxes[:4], (8, 106, 672, 294), 0.8, regular=True), Wall(boxes, None, 0.8, regular=True)
+    assert to_beat(row, rest) == pytest.approx(0.75)
+    assert to_beat(rest, row) == pytest.approx(0.85)
+    assert to_beat(replace(row, tiles=((0, 0, 9, 9),)), rest) == pytest.approx(0.8)
+
+
+def test_bars_of_tiles_at_the_edge_of_the_picture_are_no_tool_bar() -> None:
+    """The pictures of the upper row stand on black; the page goes on between these bars to the edge."""
+    boxes = [(0, 0, 312, 264), (324, 0, 636, 264), (648, 0, 960, 264), (0, 276, 312, 540), (324, 276, 636, 540)]
+    image = wall((540, 960), [(x0, y0 + (44 if y0 == 0 else 0), x1, y1) for x0, y0, x1, y1 in boxes], page=244)
+    for x0, _, x1, _ in boxes[:3]:
+        image[:44, x0:x1] = 0
+    assert close(find_tiles(image), boxes)
+
+
+def test_what_the_border_around_who_speaks_cuts_off_shows_nobody() -> None:
+    """Its colour fills columns from top to bottom; beside it is one colour, the page's."""
+    image = wall((470, 960), [(318, 0, 642, 470)], page=30)
+    image[:, 316:318] = image[:, 642:644] = (138, 178, 246)
+    [found] = find_tiles(image)
+    assert iou(found, (316, 0, 644, 470)) >= 0.9
+
+
+def test_an_explanation_with_a_tile_that_is_page_now_explains_nothing() -> None:
+    """Somebody has left: where they were is nothing but page."""
+    boxes = grid(3, 1)
+    search = Search(PageMask(Lines(wall((106, 512), boxes[:2])), Page(np.array([[20.0, 0, 0]] * 3))), DEFAULT_GALLERY)
+    assert search.score_again(Wall(tuple(boxes), None, 0.0, regular=True)) == 0
+    assert search.score_again(Wall(tuple(boxes[:2]), None, 0.0, regular=True)) > 0
+
+
+def test_a_page_goes_on_beside_the_few_lines_that_tell_its_colour() -> None:
+    """Three tiles leave one gutter from end to end; beside the last the page has become darker."""
+    image = np.zeros((480, 854, 3), np.uint8)
+    image[:] = np.linspace((226, 232, 240), (203, 213, 225), 480).round()[:, None]
+    boxes = [(0, 0, 425, 238), (429, 0, 854, 238), (214, 242, 639, 480)]
+    rng = np.random.default_rng(0)
+    for x0, y0, x1, y1 in boxes:
+        image[y0:y1, x0:x1] = rng.integers(60, 140, (y1 - y0, x1 - x0, 1))
+    assert close(find_tiles(image), boxes)
+
+
+def test_letters_on_a_tile_nearly_of_the_pages_colour_leave_no_gutter() -> None:
+    """Tiles twenty levels from the page: between two letters of a name they are as near to it as elsewhere."""
+    boxes = [(8, 8, 234, 132), (242, 8, 468, 132)]
+    image = np.full((140, 476, 3), 244, np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        image[y0:y1, x0:x1] = 224
+        image[50:90, x0 + 93 : x0 + 133] = (190, 20, 90)
+        image[y1 - 22 : y1 - 8, x0 + 4 : x0 + 70] = 95
+        image[y1 - 20 : y1 - 8, x0 + 18 : x0 + 20] = 240
+    mask = PageMask(Lines(image), Page(np.array([[244.0, 0, 0]] * 3)))
+    node = cut(mask, DEFAULT_GALLERY, (0, 0, 476, 140))
+    assert node is not None
+    assert close(tuple(node.leaves()), boxes)
+
+
+def test_tiles_six_levels_from_the_page_are_found_where_nothing_else_is() -> None:
+    """Nobody has a camera on, and the tiles are nearly of the page's colour: then the page is taken more exactly."""
+    boxes = [(60 + x, 80 + y, 220 + x, 170 + y) for y in (0, 110) for x in (0, 180)]
+    image = np.full((360, 460, 3), (16, 18, 18), np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        image[y0:y1, x0:x1] = (18, 20, 19)  # compression blurs an edge over two pixels
+        image[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2] = (22, 24, 21)
+        image[y0 + 25 : y0 + 65, x0 + 60 : x0 + 100] = (0, 120, 105)
+    assert close(find_tiles(image), boxes)
+
+
+def test_what_hangs_together_beside_a_tile_tells_the_pitch() -> None:
+    """Three tiles in line with the only clear one are one piece: the gutter to it is that of all."""
+    image = wall((300, 688), [(8, 8, 168, 98), (176, 8, 680, 98), (8, 130, 680, 292)])
+    cells = Search(PageMask(Lines(image), Page(np.array([[20.0, 0, 0]] * 3))), DEFAULT_GALLERY).cells
+    assert complete(cells, (0, 8, 688, 98), [(8, 8, 168, 98)]) == [
+        (8 + 168 * i, 8, 168 + 168 * i, 98) for i in range(4)
+    ]
