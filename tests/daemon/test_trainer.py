@@ -1,7 +1,6 @@
 """The trainer: one process at a time, whatever becomes of it, and what is left when it is gone."""
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -17,22 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from config.sections import PersonalSection
-from daemon.trainer import COMMAND, DEFAULT_TRAINER, Outcome, Request, Trainer, TrainerSettings, rolled_back, why_busy
-from models.errors import ModelError
+from daemon.trainer import COMMAND, Outcome, Request, Trainer, TrainerSettings, rolled_back, why_busy
 from models.manifest import WEIGHTS, read_manifest
 from models.personal.attempts import FILE as ATTEMPTS
 from models.personal.attempts import read_attempts
 from models.personal.basis import Basis
-from models.personal.buffer import BLOCK_S, CROP_DAYS, KEEP_DAYS, MAX_SAMPLES, Buffer, Features, Label
-from models.personal.gate import DEFAULT_GATE, GateSettings
+from models.personal.buffer import Buffer, Features, Label
+from models.personal.gate import DEFAULT_GATE
 from models.personal.heads import read_arrays
-from models.personal.monitor import DEFAULT_MONITOR, Harm, MonitorSettings
+from models.personal.monitor import Harm
 from models.personal.people import HEADS, JOB, People
 from models.personal.samples import Origin, Samples
-from models.personal.store import MAX_VERSIONS, Store
-from models.personal.training import RESULT, features_of, read_result, readable
-from models.personal.trigger import DEFAULT_TRIGGER, TriggerSettings
+from models.personal.store import Store
 from pipeline.emotions import EMOTIONS
 
 DIM = 8
@@ -556,58 +551,6 @@ def test_kill_9_of_the_daemon_ends_the_training_and_the_next_start_is_clean(tmp_
         assert (buffer.counts().n, buffer.notices) == (1, ())
 
 
-GOOD = {
-    "verdict": {"passed": True, "reasons": [], "classes": ["fear", "neutral"]},
-    "trained_until_s": 9.0,
-    "sha256": "a" * 64,
-}
-
-
-def changed(**verdict: object) -> dict[str, Any]:
-    """A result whose verdict differs."""
-    return GOOD | {"verdict": {**GOOD["verdict"], **verdict}}  # type: ignore[dict-item]
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        "",
-        "[1]",
-        "[" * 100_000,
-        json.dumps(GOOD) + " " * (1 << 20),
-        json.dumps({}),
-        json.dumps(GOOD | {"sha256": None}),
-        json.dumps(GOOD | {"trained_until_s": float("nan")}),
-        json.dumps(changed(passed=False)),
-        json.dumps(changed(passed=1)),
-        json.dumps(changed(reasons=["worse"])),
-        json.dumps(changed(reasons=[1], passed=False)),
-        json.dumps(changed(classes=["joy"])),
-    ],
-    ids=range(12),
-)
-def test_results_that_contradict_themselves_are_none(tmp_path: Path, told: str) -> None:
-    """Nothing of them is believed."""
-    (tmp_path / RESULT).write_text(json.dumps(GOOD))
-    assert read_result(tmp_path).passed
-    (tmp_path / RESULT).write_text(told)
-    with pytest.raises(ModelError, match="left what is no result"):
-        read_result(tmp_path)
-
-
-@pytest.mark.parametrize(("learner", "n"), [("offset", 350), ("knn", 175)])
-def test_a_learner_is_given_what_it_can_read(learner: str, n: int) -> None:
-    """Half without a mesh: embeddings of the picture are there for all, interpretable features for half."""
-    whole = samples(700)
-    half = (np.arange(700) % 2 == 0)[:, None]
-    mesh = np.where(half, np.ones((700, DIM), np.float32), np.float32(np.nan))
-    whole = replace(whole, landmark=mesh, interpretable=np.where(half, whole.interpretable, np.float32(np.nan)))
-    known = readable(whole.take(np.arange(350)), learner)
-    features, label = features_of(known, learner)
-    assert (len(known), len(features), len(label)) == (n, 175, 175)
-    assert features.shape[1] == (2 * DIM if learner == "offset" else 51)
-
-
 @pytest.mark.parametrize(
     ("p95_s", "load", "why"),
     [
@@ -628,35 +571,3 @@ def test_rolling_back_is_an_event() -> None:
     assert (event.kind, event.participants, event.data["version"]) == ("head_rolled_back", (ANNA,), "personal-3")
     assert event.data["serves"] == "generic"
     assert "worse than the generic head" in event.data["reasons"][0]
-
-
-def test_the_defaults_of_the_settings_are_those_of_the_code() -> None:
-    """`config` does not import `models`: the numbers stand twice, and are the same."""
-    section = PersonalSection()
-    assert TriggerSettings(**section.trigger.model_dump()) == DEFAULT_TRIGGER
-    assert GateSettings(**section.gate.model_dump()) == DEFAULT_GATE
-    assert MonitorSettings(**section.monitor.model_dump()) == DEFAULT_MONITOR
-    assert (section.max_samples, section.keep_days, section.crop_days) == (MAX_SAMPLES, KEEP_DAYS, CROP_DAYS)
-    assert section.max_versions == MAX_VERSIONS
-    limits = (section.memory_mb, section.cpu_s, section.wall_s)
-    assert limits == (DEFAULT_TRAINER.memory_mb, DEFAULT_TRAINER.cpu_s, DEFAULT_TRAINER.wall_s)
-    # A few more than the gate needs: seconds of classes that are hardly ever labelled are not judged.
-    assert DEFAULT_TRIGGER.n_blocks > 2 * DEFAULT_GATE.n_blocks
-    assert DEFAULT_TRIGGER.human_blocks >= 2 * DEFAULT_GATE.human_blocks
-    assert DEFAULT_GATE.block_s == DEFAULT_MONITOR.block_s == BLOCK_S
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"max_samples": 100}, "trigger.n_samples 240 is more than max_samples 100"),
-        ({"gate": {"n_blocks": 23}}, "trigger.n_blocks 44 is less than twice gate.n_blocks, 23"),
-        ({"gate": {"human_blocks": 7}}, "trigger.human_blocks 12 is less than twice gate.human_blocks, 7"),
-        ({"gate": {"gap_s": 0}}, "gap_s"),
-        ({"learner": "pickle"}, "learner"),
-    ],
-)
-def test_settings_that_would_never_train_are_refused(values: dict[str, Any], message: str) -> None:
-    """Each with what does not fit."""
-    with pytest.raises(ValueError, match=message):
-        PersonalSection(**values)
