@@ -81,11 +81,11 @@ def simulate(
     if personal:
         seconds = SECONDS if minutes is None else 60 * minutes
         result = run_personal_simulation(params, n_seeds=seeds, jobs=n_jobs, seconds=seconds)
-        table = format_personal_simulation(result)
+        table = format_personal_simulation
     else:
         result = run_simulation(params, n_seeds=seeds, jobs=n_jobs)
-        table = format_simulation(result)
-    print(json.dumps(result, indent=1) if as_json else table)
+        table = format_simulation
+    print(json.dumps(result, indent=1) if as_json else table(result))
 
 
 @tools_app.command("export")
