@@ -33,7 +33,9 @@ NOISE: Final = 0.4
 LEAST_S: Final = 10
 """A class that a member feels for less is left out of the correlation."""
 
-_TOGETHER: Final = Plan(types=("homogeneous",), resting="sadness", everybody_stays=True)
+_TOGETHER: Final = Plan(types=("homogeneous",), unengaged=0, resting="sadness", everybody_stays=True)
+"""The groups of GROUP, section 5: "group members are evenly engaged throughout"."""
+_SOME_APART: Final = replace(_TOGETHER, unengaged=None)
 _APART: Final = Plan(types=("synchronous", "engaged", "unengaged"), resting="sadness", everybody_stays=True)
 _UNCHECKED: Final = replace(
     ALL,
@@ -105,6 +107,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "ceiling": Scenario("homogeneous", everything, ungated=True),
     "label_noise": Scenario("homogeneous", noisy),
     "heterogeneous": Scenario("heterogeneous", as_told, plan=_APART, engine=_UNCHECKED),
+    "some_unengaged": Scenario("some_unengaged", as_told, plan=_SOME_APART),
     "one_emotion": Scenario(
         "one_emotion",
         as_told,
@@ -113,7 +116,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
 }
 """`call` names the call: of one name and seed it is the same."""
 
-CALLS: Final[Mapping[str, int]] = {"homogeneous": 5, "heterogeneous": 6, "one_emotion": 7}
+CALLS: Final[Mapping[str, int]] = {"homogeneous": 9, "some_unengaged": 5, "heterogeneous": 6, "one_emotion": 7}
 """The stream of random numbers of each."""
 _LABEL_STREAM: Final = 8
 

@@ -22,6 +22,7 @@ from pipeline.emotions import F64
 SCHEMA: Final = "attuned/simulate-personal/1"
 N_RESAMPLES: Final = 2000
 _SEED: Final = 21
+_TOGETHER: Final = ("homogeneous", "some_unengaged")
 _WRONG: Final = ("label_noise", "heterogeneous", "one_emotion")
 
 Measured = dict[str, list[Outcome]]
@@ -68,9 +69,9 @@ FIGURES: Final[dict[str, Parts]] = {
 """Ratios of sums over members: shares (`masks`), means, and the gain in correlation."""
 
 MUST: Final = {
-    ("homogeneous", "better"): at_least(0.8),
-    ("homogeneous", "worse"): at_most(0.05),
-    ("homogeneous", "correlation_gain"): at_least(0.15),
+    **{(name, "better"): at_least(0.8) for name in _TOGETHER},
+    **{(name, "worse"): at_most(0.05) for name in _TOGETHER},
+    **{(name, "correlation_gain"): at_least(0.15) for name in _TOGETHER},
     **{(name, "worse"): at_most(0.05) for name in _WRONG},
 }
 
