@@ -87,7 +87,7 @@ class Weighting:
 
 
 DEFAULT_WEIGHTING: Final = Weighting()
-GROUP_ALONE: Final = Weighting(group=3.0)
+GROUP_ALONE: Final = Weighting(group=10.0)
 """Of a head that learns from the group alone, which tells by itself what may be wrong; chosen on simulated groups (decisions/0013)."""
 
 
@@ -219,7 +219,7 @@ class HeadLearner:
         settings: FitSettings = DEFAULT_FIT,
         weighting: Weighting = DEFAULT_WEIGHTING,
         alone: Weighting = GROUP_ALONE,
-        share: float = 0.5,
+        share: float = 0.65,
         noise: float = GROUP_NOISE,
         n_known: int = 10,
         much: float = 0.05,
