@@ -60,6 +60,7 @@ def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int) -> li
     wide, rough = roughly >= settings.page_share, roughly >= ROUGHLY
     least, n = settings.gutter_min_px, len(near)
     gutter = np.zeros(n, dtype=np.bool_)
+    far: F64 | None = None
     for a, b in runs(wide):
         if b - a <= THIN_PX:
             # The border around who speaks takes a part of one of a narrow gutter's lines.
@@ -73,9 +74,13 @@ def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int) -> li
             continue
         for c, d in runs(near[a:b]):
             if d - c >= least or a + c == 0 or a + d == n:
-                # Next to a bright tile compression leaves a pixel or two that are page only roughly; more is a tile.
-                before, after = 2 * (c <= 2), 2 * (b - a - d <= 2)  # noqa: PLR2004
-                gutter[max(a, a + c - before) : min(b, a + d + after)] = True
+                gutter[a + c : a + d] = True
+                # Next to a bright tile compression leaves a pixel or two that are page only roughly.
+                far = mask.profile(box, axis) if far is None else far
+                for i, inward in ((a + c - 1, -1), (a + c - 2, -1), (a + d, 1), (a + d + 1, 1)):
+                    inside = i + THIN_APART * inward
+                    if a <= i < b and not (0 <= inside < n and far[i] > THIN_DEPTH * far[inside]):
+                        gutter[i] = True
     return [(start + a, start + b) for a, b in runs(~gutter)]
 
 

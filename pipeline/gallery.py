@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.boxes import covered, in_order, iou, lie_in, same_layout
-from pipeline.page import EXACT, SAME_PAGE, Lines, Page, PageMask, find_pages
+from pipeline.explanations import BETTER, SURE, WALL_MIN, believed, explain, is_certain, is_lone, scale
+from pipeline.page import SAME_PAGE, Lines, Page, PageMask
 from pipeline.probe import Probe, thumbnail
 from pipeline.screens import Rooms, faces_in, is_flat, shows_screen
 from pipeline.tiles import Search
 from pipeline.types import U8, Box, FaceBoxes
-from pipeline.walls import DEFAULT_GALLERY, GallerySettings, Wall, goes_on
+from pipeline.walls import DEFAULT_GALLERY, GallerySettings, Wall
 
 __all__ = ("DEFAULT_GALLERY", "NO_HINTS", "GalleryHints", "GallerySettings", "GallerySplitter", "Layout", "find_tiles")
 
@@ -34,8 +35,6 @@ HOLD_S: Final = 1.0
 """And a better one of a layout that still fits."""
 DOUBT_S: Final = 2.0
 """And where it contradicts a layout that still fits."""
-SURE: Final = 0.62
-"""Score from which on there is evidence enough."""
 FACES_FOR_S: Final = 1.3
 """Faces say something about pictures up to so much later."""
 FACE_CUT: Final = 0.25
@@ -48,22 +47,6 @@ STIRRED_S: Final = 0.7
 """For so long after a picture that did not fit tiles may still come, go or grow."""
 STILL: Final = 0.015
 """Edges of a layout that stands move by no more than this share of the tile, from picture to picture."""
-WALL_MIN: Final = 0.45
-"""Score of an explanation from which on it is believed."""
-PLAIN_WALL: Final = 0.9
-"""And from which on no other page is tried."""
-SLOPED: Final = 0.93
-"""A plane bends to much that is no page: its explanation must be better than that on one colour."""
-MOSTLY_PAGE: Final = 0.5
-"""Where so much of a picture is page and nothing is found on it, it is looked for more exactly."""
-INNER: Final = 0.95
-"""A tile lies in another with this share of it,"""
-INNER_PAGE: Final = 0.9
-"""and around it is page on this share of the other."""
-ONE_TILE: Final = 0.55
-"""Such scores times this for one tile on a page, which scores lower but is told by all of its four sides."""
-BETTER: Final = 0.05
-"""A layout that still fits gives way to one whose score is higher by this."""
 KNOWN_MIN: Final = 0.85
 """While the known page explains the picture to this share of its best score, no other page is looked for."""
 NO_FACE_LOOKS: Final = 4
@@ -133,7 +116,7 @@ def find_tiles(image: U8, settings: GallerySettings = DEFAULT_GALLERY) -> tuple[
     _check(image)
     if _shows_nothing(image, settings):
         return ()
-    found = _search(Lines(image), settings)
+    found = explain(Lines(image), settings)
     return _participants(image, found[0] if found else None)
 
 
@@ -148,69 +131,6 @@ def _shows_nothing(image: U8, settings: GallerySettings) -> bool:
     sample = np.sort(thumbnail(image).reshape(-1, 3), axis=0)
     spread = sample[-1 - len(sample) // 50].astype(np.int16) - sample[len(sample) // 50]
     return float(spread.max()) < settings.contrast_min
-
-
-def _search(lines: Lines, settings: GallerySettings, known: Page | None = None) -> tuple[Wall, Search] | None:
-    """The best explanation of a picture on any page, or on the one that is known; None where there is none."""
-    options: list[tuple[float, Wall, Search]] = []
-    for page in ([known] if known else []) + find_pages(lines):
-        search = Search(PageMask(lines, page, near=settings.page_tolerance), settings)
-        wall = search.best()
-        if (wall is None or not _believed(wall)) and page.is_flat and search.cells.page_share() >= MOSTLY_PAGE:
-            # Tiles without a picture may be as near to the page as what compression makes of it elsewhere.
-            search = Search(PageMask(lines, page, near=min(EXACT, settings.page_tolerance)), settings)
-            wall = search.best()
-        if wall is None or not _believed(wall):
-            continue
-        worth = wall.score / _scale(wall) * (1.0 if page.is_flat else SLOPED)
-        options.append((worth, wall, search))
-        if worth >= PLAIN_WALL:
-            break
-    # Nor is a page what is a part of another one, which explains the picture about as well.
-    options = [a for a in options if not any(_is_band(a, b) for b in options)]
-    # Tiles that have tiles in them, with page around these, are parts of that page.
-    options = [a for a in options if not any(_holds(a[1], b[1], b[2]) for b in options)]
-    # Nor is a big region what more tiles of the same size explain about as well, on another page.
-    options = [a for a in options if not any(b[0] >= a[0] - BETTER and goes_on(a[1], b[1]) for b in options)]
-    return max(options, key=lambda option: option[0])[1:] if options else None
-
-
-def _is_band(a: tuple[float, Wall, Search], b: tuple[float, Wall, Search]) -> bool:
-    """Whether an explanation is on one colour of a page that changes slowly, on which another is about as good."""
-    (worth, _, one), (_, wall, whole) = a, b
-    if one is whole or wall.score / _scale(wall) < worth - BETTER:
-        return False
-    boxes = [*wall.tiles, *([wall.main] if wall.main else [])]
-    return whole.cells.mask.goes_beyond(one.cells.mask, boxes)
-
-
-def _holds(wall: Wall, inner: Wall, search: Search) -> bool:
-    """Whether a tile of an explanation holds two or more tiles of another one, and nothing else but its page."""
-    for tile in wall.tiles:
-        boxes = [box for box in (*inner.tiles, *([inner.main] if inner.main else [])) if covered(box, [tile]) >= INNER]
-        if len(boxes) > 1 and search.cells.page_around(tile, boxes) >= INNER_PAGE:
-            return True
-    return False
-
-
-def _believed(wall: Wall) -> bool:
-    """Whether an explanation is good enough to be looked at again."""
-    return wall.score >= WALL_MIN * _scale(wall)
-
-
-def _certain(wall: Wall) -> bool:
-    """Whether an explanation needs no second look."""
-    return wall.score >= SURE * _scale(wall)
-
-
-def _scale(wall: Wall) -> float:
-    """What scores are measured with: one tile on a page scores lower than a gallery."""
-    return ONE_TILE if _is_lone(wall) else 1.0
-
-
-def _is_lone(wall: Wall) -> bool:
-    """Whether an explanation is one tile on a page."""
-    return len(wall.tiles) == 1 and wall.main is None
 
 
 def _participants(image: U8, wall: Wall | None) -> tuple[Box, ...]:
@@ -337,8 +257,8 @@ class GallerySplitter:
         if found and len(found[0].tiles) > 1 and self._cuts_a_face(found[0], time_s):
             found, tiles = None, ((0, 0, self._size[1], self._size[0]),)
         # A gallery seldom turns into nothing, or into one tile: more likely its tiles are in motion.
-        sure = found is not None and _certain(found[0])
-        if found is None or _is_lone(found[0]):
+        sure = found is not None and is_certain(found[0])
+        if found is None or is_lone(found[0]):
             sure = (found is None or sure) and len(self._now.tiles) <= 1
         if not self._now.firm:
             if sure:
@@ -376,13 +296,13 @@ class GallerySplitter:
             search = Search(mask, self._settings)
             wall = search.best()
             now.mask = mask
-            if wall is not None and _believed(wall) and wall.score >= KNOWN_MIN * now.wall.score:
-                if not _is_lone(wall):
+            if wall is not None and believed(wall) and wall.score >= KNOWN_MIN * now.wall.score:
+                if not is_lone(wall):
                     return wall, search
                 # What is one tile on one page may be a gallery on another.
                 lone = wall, search
-        found = _search(lines, self._settings, now.page)
-        if lone and (found is None or _is_lone(found[0])):
+        found = explain(lines, self._settings, now.page)
+        if lone and (found is None or is_lone(found[0])):
             return lone
         return self._still(lines, found) or found
 
@@ -393,10 +313,10 @@ class GallerySplitter:
         """
         now = self._now
         held = [(now.wall, now.mask)] if now.wall is not None and now.mask is not None else []
-        if now.follows is not None and (found is None or not _certain(found[0])):
+        if now.follows is not None and (found is None or not is_certain(found[0])):
             held.append(now.follows)
         again = [one for wall, mask in held if (one := self._again(lines, found, wall, mask)) is not None]
-        return max(again, key=lambda one: one[0].score / _scale(one[0]), default=None)
+        return max(again, key=lambda one: one[0].score / scale(one[0]), default=None)
 
     def _again(
         self, lines: Lines, found: tuple[Wall, Search] | None, stood: Wall, mask: PageMask
@@ -406,7 +326,7 @@ class GallerySplitter:
         Where little is to be seen of the page, another picture may be taken for it: so its own page is looked at, too.
         """
         now = self._now
-        sure = found is not None and _certain(found[0])
+        sure = found is not None and is_certain(found[0])
         least = SURE if now.settled else WALL_MIN
         if found is not None:
             n_found, n_stood = len(found[0].tiles), len(stood.tiles)
@@ -416,7 +336,7 @@ class GallerySplitter:
                 return None
             # What leaves out people who were there a moment ago, joins them, or has as many elsewhere, must be clearly better.
             fewer = n_found < n_stood and lie_in(found[0].tiles, stood.tiles)
-            least = max(least, found[0].score / _scale(found[0]) - (BETTER if fewer or joined or elsewhere else 0.0))
+            least = max(least, found[0].score / scale(found[0]) - (BETTER if fewer or joined or elsewhere else 0.0))
         searches = [found[1]] if found is not None and sure else []
         if found is None or not sure or np.abs(found[1].cells.mask.page.plane - mask.page.plane).max() > SAME_PAGE:
             searches.append(Search(PageMask(lines, mask.page, near=mask.near), self._settings))
@@ -425,7 +345,7 @@ class GallerySplitter:
             if wall.main and stood.main and iou(wall.main, stood.main) >= SAME_MAIN:
                 # So does the region beside it: what it shows may have bars of its own.
                 wall = replace(wall, main=stood.main)
-            if wall.score >= least * _scale(wall) and not any(map(search.cells.is_divided, wall.tiles)):
+            if wall.score >= least * scale(wall) and not any(map(search.cells.is_divided, wall.tiles)):
                 return wall, search
         return None
 

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline.boxes import iou
 from pipeline.cutting import cut
+from pipeline.explanations import WALL_MIN
 from pipeline.gallery import (
     DEFAULT_GALLERY,
     find_tiles,
@@ -547,7 +548,9 @@ def test_tiles_six_levels_from_the_page_are_found_where_nothing_else_is() -> Non
         image[y0:y1, x0:x1] = (18, 20, 19)  # compression blurs an edge over two pixels
         image[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2] = (22, 24, 21)
         image[y0 + 25 : y0 + 65, x0 + 60 : x0 + 100] = (0, 120, 105)
-    assert close(find_tiles(image), boxes)
+    found = find_tiles(image)
+    assert len(found) == len(boxes)
+    assert all(max(iou(box, tile) for tile in boxes) > 0.9 for box in found)
 
 
 def test_what_hangs_together_beside_a_tile_tells_the_pitch() -> None:
@@ -557,3 +560,23 @@ def test_what_hangs_together_beside_a_tile_tells_the_pitch() -> None:
     assert complete(cells, (0, 8, 688, 98), [(8, 8, 168, 98)]) == [
         (8 + 168 * i, 8, 168 + 168 * i, 98) for i in range(4)
     ]
+
+
+def test_tiles_nearly_of_the_pages_colour_are_found_though_others_alone_explain_the_picture() -> None:
+    """Some have a picture, some an upright one, some initials: roughly seven tiles are seen, exactly all twelve."""
+    tiles = grid(4, 3)
+    kinds = np.random.default_rng(11).integers(3, size=len(tiles))
+    insets = [((0, 0), (60, 25), (50, 0))[kind] for kind in kinds]
+    shown = [(x0 + x, y0 + y, x1 - x, y1 - y) for (x0, y0, x1, y1), (x, y) in zip(tiles, insets, strict=True)]
+    image = wall((302, 680), shown)
+    bare = np.zeros(image.shape[:2], bool)
+    for boxes, inside in ((tiles, True), (shown, False)):
+        for x0, y0, x1, y1 in boxes:
+            bare[y0:y1, x0:x1] = inside
+    image[bare] = 25
+    roughly = Search(PageMask(Lines(image), Page(np.array([[20.0, 0, 0]] * 3))), DEFAULT_GALLERY).best()
+    assert roughly is not None
+    assert (len(roughly.tiles), roughly.score > WALL_MIN) == (7, True)
+    found = find_tiles(image)
+    assert len(found) == len(tiles)
+    assert all(max(iou(box, tile) for tile in tiles) > 0.95 for box in found)
