@@ -72,15 +72,18 @@ class Cells:
         return self.fits(box) and self.evidence(box) >= EVIDENT and self.shows(box)
 
     def shows(self, box: Box) -> bool:
-        """Whether a box is not all of one colour: a camera, initials or a name; what is left of the page has none."""
+        """Whether a box is not all of one colour that fills lines elsewhere: what is left of another page shows nobody.
+
+        Of one colour alone a tile may be: somebody has covered the camera.
+        """
         if box not in self._shown:
             x0, y0, x1, y1 = within(box, self.mask.size)
             inset_x, inset_y = round(EDGE * (x1 - x0)), round(EDGE * (y1 - y0))
             levels = np.sort(
                 self.mask.sample((x0 + inset_x, y0 + inset_y, x1 - inset_x, y1 - inset_y), SAMPLES).ravel()
             )
-            few = len(levels) // FEW
-            self._shown[box] = int(levels[-1 - few]) - int(levels[few]) > self.mask.near
+            low, high = (int(levels[i]) for i in (len(levels) // FEW, -1 - len(levels) // FEW))
+            self._shown[box] = high - low > self.mask.near or not self.mask.fills_a_line((low + high) // 2)
         return self._shown[box]
 
     def evidence(self, box: Box) -> float:

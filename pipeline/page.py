@@ -342,6 +342,15 @@ class PageMask:
         n_own, n_others, n_both = int(own.sum()), int(others.sum()), int((own & others).sum())
         return n_both >= PART_OF * max(1, n_others) and n_own >= MORE_PAGE * n_others
 
+    def fills_a_line(self, level: int) -> bool:
+        """Whether a row or column is so many levels from the page from end to end, as another page would be between tool bars."""
+        _, top, _, bottom = self.stage
+        for rows in (self.far[1][top:bottom], self.far[0][-(-top // STEP) : max(1, bottom // STEP)].T):
+            like = np.abs(rows.astype(np.int16) - level) <= self.near
+            if (like[:, 0] & like[:, -1] & (like.mean(axis=1) >= FULL_LINE)).any():
+                return True
+        return False
+
     def sample(self, box: Box, most: int) -> U8:
         """Distances from the page, in levels, at `most` points or some more across and down a box in the picture."""
         x0, y0, x1, y1 = box

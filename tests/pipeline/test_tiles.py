@@ -580,3 +580,16 @@ def test_tiles_nearly_of_the_pages_colour_are_found_though_others_alone_explain_
     found = find_tiles(image)
     assert len(found) == len(tiles)
     assert all(max(iou(box, tile) for tile in tiles) > 0.95 for box in found)
+
+
+@pytest.mark.parametrize("page", [20, 120, 240])
+@pytest.mark.parametrize(
+    ("shape", "covered"), [((2, 1), (0,)), ((3, 3), (4,)), ((3, 3), (3, 4, 5)), ((3, 2), (1, 3))]
+)
+def test_a_covered_camera_is_a_tile(page: int, shape: tuple[int, int], covered: tuple[int, ...]) -> None:
+    """Of one colour all over, one, a row, or two of six: another page would fill lines from end to end."""
+    tiles = grid(*shape, tile=(300, 169))
+    image = wall((shape[1] * 177 + 8, shape[0] * 308 + 8), tiles, page=page)
+    for x0, y0, x1, y1 in (tiles[i] for i in covered):
+        image[y0:y1, x0:x1] = 0
+    assert close(find_tiles(image), tiles)
