@@ -47,18 +47,24 @@ def explain(lines: Lines, settings: GallerySettings, known: Page | None = None) 
     options = [a for a in options if not any(_is_band(a, b) for b in options)]
     # Tiles that have tiles in them, with page around these, are parts of that page.
     options = [a for a in options if not any(_holds(a[1], b[1], b[2]) for b in options)]
-    # Nor is a big region what more tiles of the same size explain about as well, on another page.
-    options = [a for a in options if not any(b[0] >= a[0] - BETTER and goes_on(a[1], b[1]) for b in options)]
+    # Nor is a big region what more tiles of the same size explain, on another page: none goes on in what is shared.
+    options = [a for a in options if not any(_goes_on(a, b) for b in options)]
     return max(options, key=lambda option: option[0])[1:] if options else None
 
 
 def _is_band(a: tuple[float, Wall, Search], b: tuple[float, Wall, Search]) -> bool:
     """Whether an explanation is on one colour of a page that changes slowly, on which another is about as good."""
     (worth, _, one), (_, wall, whole) = a, b
-    if one is whole or wall.score / scale(wall) < worth - BETTER:
+    changes = one.cells.mask.page.is_flat and not whole.cells.mask.page.is_flat
+    if not changes or wall.score / scale(wall) < worth - BETTER:
         return False
     boxes = [*wall.tiles, *([wall.main] if wall.main else [])]
     return whole.cells.mask.goes_beyond(one.cells.mask, boxes)
+
+
+def _goes_on(a: tuple[float, Wall, Search], b: tuple[float, Wall, Search]) -> bool:
+    """Whether the grid of another explanation goes on through a big region, and is certain or about as good."""
+    return goes_on(a[1], b[1]) and (is_certain(b[1]) or b[0] >= a[0] - BETTER)
 
 
 def _holds(wall: Wall, inner: Wall, search: Search) -> bool:

@@ -8,7 +8,9 @@ from builders import wall
 from galleries import close, slide, strip
 
 from pipeline.boxes import iou
+from pipeline.explanations import explain
 from pipeline.gallery import (
+    DEFAULT_GALLERY,
     find_tiles,
 )
 from pipeline.page import Lines, find_pages
@@ -204,3 +206,19 @@ def test_a_clear_tile_below_lines_of_a_page_is_no_half() -> None:
         image[y:226, x : x + 20] = (67, 157, 88)
     slide(image, (120, 20, 420, 150), paper=255)
     assert find_tiles(image) == (tile,)
+
+
+def test_a_row_on_one_colour_of_a_page_that_changes_slowly_is_no_row_beside_a_big_region() -> None:
+    """Of 35 tiles the uppermost seven stand on the tool bars' colour; on the whole page all are explained, not all of them clear."""
+    tiles = [(50 + 109 * c, 30 + 80 * r, 149 + 109 * c, 85 + 80 * r) for r in range(5) for c in range(7)]
+    top, bottom = (11, 19, 37), (22, 38, 68)
+    image = ramped(wall((480, 854), tiles), tiles, top, bottom)
+    page = np.linspace(top, bottom, len(image)).round()
+    for x0, y0, _, y1 in tiles[7:19:2]:
+        image[y0:y1, x0 : x0 + 33] = page[y0:y1, None]
+    image[:26] = image[428:] = top
+    for x in range(300, 550, 50):
+        image[440:470, x : x + 30] = 90
+    found = explain(Lines(image), DEFAULT_GALLERY)
+    assert found is not None
+    assert (len(found[0].tiles), found[0].main) == (35, None)

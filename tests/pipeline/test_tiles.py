@@ -583,9 +583,7 @@ def test_tiles_nearly_of_the_pages_colour_are_found_though_others_alone_explain_
 
 
 @pytest.mark.parametrize("page", [20, 120, 240])
-@pytest.mark.parametrize(
-    ("shape", "covered"), [((2, 1), (0,)), ((3, 3), (4,)), ((3, 3), (3, 4, 5)), ((3, 2), (1, 3))]
-)
+@pytest.mark.parametrize(("shape", "covered"), [((2, 1), (0,)), ((3, 3), (4,)), ((3, 3), (3, 4, 5)), ((3, 2), (1, 3))])
 def test_a_covered_camera_is_a_tile(page: int, shape: tuple[int, int], covered: tuple[int, ...]) -> None:
     """Of one colour all over, one, a row, or two of six: another page would fill lines from end to end."""
     tiles = grid(*shape, tile=(300, 169))
