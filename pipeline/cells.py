@@ -31,6 +31,10 @@ EDGE, SAMPLES, FEW = 0.05, 32, 300
 may be anything."""
 ALL_PAGE: Final = 0.97
 """A box that is page on so much of it shows nobody."""
+MOSTLY_PAGE: Final = 0.5
+"""Where so much of a picture is page, tiles may hide in it,"""
+PIECES: Final = 4
+"""and what shows is in no more pieces for each tile that there may be."""
 NARROWER: Final = 0.85
 """A tile that is less than this part of one of before is another."""
 
@@ -72,7 +76,7 @@ class Cells:
         return self.fits(box) and self.evidence(box) >= EVIDENT and self.shows(box)
 
     def shows(self, box: Box) -> bool:
-        """Whether a box is not all of one colour that fills lines elsewhere: what is left of another page shows nobody.
+        """Whether a box is not all of one colour that fills lines through it: what is left of another page shows nobody.
 
         Of one colour alone a tile may be: somebody has covered the camera.
         """
@@ -83,7 +87,7 @@ class Cells:
                 self.mask.sample((x0 + inset_x, y0 + inset_y, x1 - inset_x, y1 - inset_y), SAMPLES).ravel()
             )
             low, high = (int(levels[i]) for i in (len(levels) // FEW, -1 - len(levels) // FEW))
-            self._shown[box] = high - low > self.mask.near or not self.mask.fills_a_line((low + high) // 2)
+            self._shown[box] = high - low > self.mask.near or not self.mask.crosses(box, (low + high) // 2)
         return self._shown[box]
 
     def evidence(self, box: Box) -> float:
@@ -156,9 +160,10 @@ class Cells:
             self._blurred[line, axis] = (roughly - exactly) * area(line)
         return self._blurred[line, axis]
 
-    def page_share(self) -> float:
-        """Share of page in the picture but for its tool bars, in [0, 1]."""
-        return self.page_area(self.mask.stage) / area(self.mask.stage)
+    def may_hide_tiles(self) -> bool:
+        """Whether so much is page that tiles nearly of its colour may be a part of it; what is in many pieces is print."""
+        is_page = self.page_area(self.mask.stage) >= MOSTLY_PAGE * area(self.mask.stage)
+        return is_page and len(self.leaves) <= PIECES * self.settings.max_tiles
 
     def page_around(self, box: Box, tiles: Sequence[Box]) -> float:
         """Share of page of what is in a box but not in these tiles, in [0, 1]."""

@@ -37,7 +37,7 @@ DEPTH: Final = 5
 def cut(mask: PageMask, settings: GallerySettings, box: Box, depth: int = DEPTH) -> Node | None:
     """The box without its margins, cut along all gutters; None where it is all page."""
     for axis in (1, 0, 1):
-        spans = _spans(mask, settings, box, axis)
+        spans = _spans(mask, settings, box, axis, inside=False)
         if not spans:
             return None
         box = part_of(box, axis, (spans[0][0], spans[-1][1]))
@@ -51,52 +51,81 @@ def cut(mask: PageMask, settings: GallerySettings, box: Box, depth: int = DEPTH)
     return Node(box)
 
 
-def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int) -> list[Span]:
-    """Spans between the gutters of a box, along y (axis 1) or x (axis 0)."""
+def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int, *, inside: bool = True) -> list[Span]:
+    """Spans between the gutters of a box, along y (axis 1) or x (axis 0); one, without those `inside` of it."""
     start = box[1] if axis == 1 else box[0]
-    shares = mask.share(box, axis)
-    near = shares >= NEAR_LINE
-    roughly = mask.share(box, axis, wide=True)
-    wide, rough = roughly >= settings.page_share, roughly >= ROUGHLY
-    least, n = settings.gutter_min_px, len(near)
+    page = mask.share(box, axis), mask.share(box, axis, wide=True)
+    n = len(page[0])
     gutter = np.zeros(n, dtype=np.bool_)
-    far: F64 | None = None
-    for a, b in runs(wide):
-        if b - a <= THIN_PX:
-            # The border around who speaks takes a part of one of a narrow gutter's lines.
-            beside = float(max(shares[a - 1], shares[b])) if a > 0 and b < n else 0.0
-            line = near[a:b].all() and (beside >= BESIDE or _is_line(shares, (a, b)))
-            line = line or (roughly[a:b].max() >= FULL and _is_valley(mask, box, axis, (a, b), near, depth=LINE_DEPTH))
-            # Compression leaves a little less of a narrow gutter's other line.
-            thick = b - a + sum(rough[i] for i in (a - 1, b) if 0 <= i < n)
-            whole = thick >= least or a == 0 or b == n or line
-            gutter[a:b] = whole and _is_valley(mask, box, axis, (a, b), near)
+    for a, b in runs(page[1] >= settings.page_share):
+        if not (inside or a == 0 or b == n):
             continue
-        for c, d in runs(near[a:b]):
-            if d - c >= least or a + c == 0 or a + d == n:
-                gutter[a + c : a + d] = True
-                # Next to a bright tile compression leaves a pixel or two that are page only roughly.
-                far = mask.profile(box, axis) if far is None else far
-                for i, inward in ((a + c - 1, -1), (a + c - 2, -1), (a + d, 1), (a + d + 1, 1)):
-                    inside = i + THIN_APART * inward
-                    if a <= i < b and not (0 <= inside < n and far[i] > THIN_DEPTH * far[inside]):
-                        gutter[i] = True
+        if b - a <= THIN_PX:
+            gutter[a:b] = _is_thin_gutter(mask, settings, box, axis, (a, b), page)
+        else:
+            gutter[a:b] = _wide_gutter(mask, settings, box, axis, (a, b), page[0] >= NEAR_LINE)
+    for a, b in runs(gutter):
+        if b - a >= settings.tile_min_px and _holds_a_tile(
+            mask, settings, part_of(box, axis, (start + a, start + b)), axis
+        ):
+            gutter[a:b] &= page[0][a:b] >= FULL
     return [(start + a, start + b) for a, b in runs(~gutter)]
 
 
-def _is_valley(mask: PageMask, box: Box, axis: int, span: Span, near: Bools, depth: float = THIN_DEPTH) -> bool:
-    """Whether thin lines are page, or nearer to the page than the lines to both sides: not a part of a pale tile."""
-    start, stop = span
-    if depth == THIN_DEPTH and near[start:stop].any():
-        return True
+def _wide_gutter(mask: PageMask, settings: GallerySettings, box: Box, axis: int, span: Span, near: Bools) -> Bools:
+    """(n,) which of n lines that are page roughly are gutter: those that are so exactly, and what compression left beside them."""
+    (a, b), n = span, len(near)
+    gutter = np.zeros(b - a, dtype=np.bool_)
     far = mask.profile(box, axis)
-    inner = float(far[start:stop].min())
-    outer = [far[i] for i in (start - THIN_APART, stop - 1 + THIN_APART) if 0 <= i < len(far)]
+    for c, d in runs(near[a:b]):
+        if d - c >= settings.gutter_min_px or a + c == 0 or a + d == n:
+            gutter[c:d] = True
+            # Next to a bright tile compression leaves a pixel or two that are page only roughly.
+            for i, inward in ((a + c - 1, -1), (a + c - 2, -1), (a + d, 1), (a + d + 1, 1)):
+                further = i + THIN_APART * inward
+                if a <= i < b and not (0 <= further < n and far[i] > THIN_DEPTH * far[further]):
+                    gutter[i - a] = True
+    return gutter
+
+
+def _is_thin_gutter(
+    mask: PageMask, settings: GallerySettings, box: Box, axis: int, span: Span, page: tuple[F64, F64]
+) -> bool:
+    """Whether thin lines are what compression left of a gutter; `page`: shares of page of all lines, exactly and roughly."""
+    (a, b), (shares, roughly) = span, page
+    n, near = len(shares), shares[a:b] >= NEAR_LINE
+    if near.any() and (b - a >= settings.gutter_min_px or a == 0 or b == n):
+        return True
+    # The border around who speaks takes a part of one of a narrow gutter's lines.
+    beside = float(max(shares[a - 1], shares[b])) if a > 0 and b < n else 0.0
+    line = near.all() and (beside >= BESIDE or _is_line(shares, (a, b)))
+    # Compression leaves a little less of a narrow gutter's other line.
+    thick = b - a + sum(roughly[i] >= ROUGHLY for i in (a - 1, b) if 0 <= i < n)
+    if thick >= settings.gutter_min_px or a == 0 or b == n or line:
+        return bool(near.any()) or _is_valley(mask, box, axis, (a, b), shares)
+    return bool(roughly[a:b].max() >= FULL) and _is_valley(mask, box, axis, (a, b), shares, depth=LINE_DEPTH)
+
+
+def _holds_a_tile(mask: PageMask, settings: GallerySettings, gutter: Box, axis: int) -> bool:
+    """Whether something stands in a gutter that is so narrow that the rest of each line is page: an upright phone's tile."""
+    shown = mask.share(gutter, 1 - axis) < ELSEWHERE
+    return any(b - a >= settings.tile_min_px for a, b in runs(shown))
+
+
+def _is_valley(mask: PageMask, box: Box, axis: int, span: Span, shares: F64, depth: float = THIN_DEPTH) -> bool:
+    """Whether thin lines are nearer to the page than the lines to both sides: not a part of a pale tile."""
+    start, stop = span
+    far = mask.profile(box, axis)
+    inner = far[start:stop].min() / depth
+    if any(far[i] < inner for i in (start - THIN_APART, stop - 1 + THIN_APART) if 0 <= i < len(far)):
+        return False
     # Nor is what lies between the letters of a name on a pale tile, as near as the rest of it.
-    around = [*range(max(0, start - THIN_AROUND), start), *range(stop, min(len(far), stop + THIN_AROUND))]
-    shown = [far[i] for i in around if not near[i]]
-    outer += [np.percentile(shown, THIN_RARE)] if shown else []
-    return all(inner <= depth * side for side in outer) and _is_deep(mask, box, axis, span)
+    before, after = slice(max(0, start - THIN_AROUND), start), slice(stop, stop + THIN_AROUND)
+    shown = np.concatenate([far[part][shares[part] < NEAR_LINE] for part in (before, after)])
+    rare = len(shown) * THIN_RARE // 100
+    if len(shown) and np.partition(shown, rare)[rare] < inner:
+        return False
+    return _is_deep(mask, box, axis, span)
 
 
 def _is_deep(mask: PageMask, box: Box, axis: int, span: Span) -> bool:

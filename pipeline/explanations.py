@@ -15,8 +15,6 @@ PLAIN_WALL: Final = 0.9
 """And from which on no other page is tried."""
 SLOPED: Final = 0.93
 """A plane bends to much that is no page: its explanation must be better than that on one colour."""
-MOSTLY_PAGE: Final = 0.5
-"""Where so much of a picture is page, and what is found on it is not obvious, it is looked at more exactly."""
 INNER: Final = 0.95
 """A tile lies in another with this share of it,"""
 INNER_PAGE: Final = 0.9
@@ -33,7 +31,7 @@ def explain(lines: Lines, settings: GallerySettings, known: Page | None = None) 
     for page in ([known] if known else []) + find_pages(lines):
         search = Search(PageMask(lines, page, near=settings.page_tolerance), settings)
         found = [(search.best(), search)]
-        if page.is_flat and search.cells.page_share() >= MOSTLY_PAGE and not _is_plain(found[0][0]):
+        if page.is_flat and not _is_plain(found[0][0]) and search.cells.may_hide_tiles():
             # Tiles without a picture may be as near to the page as what compression makes of it elsewhere.
             exact = Search(PageMask(lines, page, near=min(EXACT, settings.page_tolerance)), settings)
             found.append((exact.best(), exact))

@@ -342,11 +342,17 @@ class PageMask:
         n_own, n_others, n_both = int(own.sum()), int(others.sum()), int((own & others).sum())
         return n_both >= PART_OF * max(1, n_others) and n_own >= MORE_PAGE * n_others
 
-    def fills_a_line(self, level: int) -> bool:
-        """Whether a row or column is so many levels from the page from end to end, as another page would be between tool bars."""
+    def crosses(self, box: Box, level: int) -> bool:
+        """Whether a row or column through a box is so many levels from this page from end to end, between tool bars.
+
+        So is what the box shows of another page; a tile of one colour has gutters at its sides.
+        """
         _, top, _, bottom = self.stage
-        for rows in (self.far[1][top:bottom], self.far[0][-(-top // STEP) : max(1, bottom // STEP)].T):
-            like = np.abs(rows.astype(np.int16) - level) <= self.near
+        x0, y0, x1, y1 = within(box, self.size)
+        rows = self.far[1][max(top, y0) : min(bottom, y1)]
+        columns = self.far[0][-(-top // STEP) : max(1, bottom // STEP), x0:x1]
+        for lines in (rows, columns.T):
+            like = np.abs(lines.astype(np.int16) - level) <= self.near
             if (like[:, 0] & like[:, -1] & (like.mean(axis=1) >= FULL_LINE)).any():
                 return True
         return False
