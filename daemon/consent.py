@@ -41,6 +41,8 @@ class ConsentGate:
         # Who was seen beside all who denied, so that they are known not to be one of these.
         self._others: set[str] = set()
         self._assumed: dict[str, int] = {}
+        # Deniers of whom it was taken for granted that they still are who they were: they may be somebody else, too.
+        self._unsure: set[str] = set()
 
     def allows(self, participant: str) -> bool:
         """Whether this participant, when known for certain, may be looked at."""
@@ -58,6 +60,7 @@ class ConsentGate:
         before = self.state(participant)
         self._granted[participant] = granted
         (self._deniers.discard if granted else self._deniers.add)(participant)
+        self._unsure.discard(participant)
         return before != self.state(participant)
 
     def left(self, participants: Iterable[str]) -> list[str]:
@@ -79,6 +82,7 @@ class ConsentGate:
                 self._assumed[seat.participant] = seat.assumed
             if seat.assumed != before:
                 self._others.discard(seat.participant)
+                self._unsure |= self._deniers & {seat.participant}
                 if self._granted.get(seat.participant, False):
                     del self._granted[seat.participant]
                     if not self.allows(seat.participant):
@@ -101,7 +105,7 @@ class ConsentGate:
         certain = frozenset(seat.participant for seat in seats if seat.certain)
         if self.mode == "required":
             return frozenset(p for p in certain if self._granted.get(p, False))
-        if self._deniers <= certain:
+        if self._deniers <= certain - self._unsure:
             self._others = self._others | certain if len(self._others) < SEEN_MAX else set(certain)
         return frozenset(p for p in certain if self._granted.get(p, p in self._others))
 

@@ -34,6 +34,8 @@ TURNS = 5
 """At each picture every so manieth person is remembered anew: everybody about once a second."""
 ALL_AT_ONCE = 3
 """So many pictures, if they are half of all, do not jump at once by chance: other people are shown."""
+GROWS_S = 2.0
+"""For so long a tile may grow, and a doubt begin anew; then it is decided, whatever the picture does."""
 
 
 class TileIdentity:
@@ -80,14 +82,16 @@ class TileIdentity:
         free = [i for i in range(len(tiles)) if i not in self._fixed]
         height, width = image.shape[:2]
         boxes = [on_wall(tiles[i], (width, height)) for i in free]
+        if time_s - self._reflowed_s > self._settings.lately_s:
+            # What was written at the tile of who has left is of no use any more.
+            seated = {place.person.name for place in self._places}
+            for name in self._people.keys() - seated:
+                self._people[name].captions = ()
         if settled:
             self._stirred = stirred
             if time_s - self._reflowed_s > self._settings.lately_s:
                 # Who is not here by now has left: it takes more to find them again.
                 self._lately = set()
-                seated = {place.person.name for place in self._places}
-                for name in self._people.keys() - seated:
-                    self._people[name].captions = ()
             self._look(image, [tiles[i] for i in free], boxes, time_s)
             who = [(place.person.name, place.since_s is None) for place in self._places]
         else:
@@ -130,11 +134,12 @@ class TileIdentity:
         for i, place in enumerate(self._places):
             # Enough time to mend what was uncertain is over: it counts as it is.
             if place.since_s is not None and time_s - place.since_s >= self._settings.settle_s:
-                if self._replaced(image, place, looks.take([i])):
+                replaced = self._replaced(image, place, looks.take([i]))
+                place.decide()
+                if replaced:
                     place.person = self._newcomer()
                 elif not self._is_new(place.person):
                     place.person.assumed += 1
-                place.decide()
             new = self._is_new(place.person)
             if new and place.since_s is None:
                 self._enter(place.person)
@@ -160,10 +165,11 @@ class TileIdentity:
 
         The picture stood still before and stands still now, and neither the room is as it was nor what is in its
         middle, or the name; or quite another name stands there. Who had no camera on may look like anything, and so may
-        who has none on now.
+        who has switched it off; who has none on in another layout was not found there.
         """
         person, settings = place.person, self._settings
-        if place.look is None or self._is_new(person) or without_camera(look)[0]:
+        switched_off = without_camera(look)[0] and place.doubted_s > self._reflowed_s
+        if place.look is None or self._is_new(person) or switched_off:
             return False
         known = person.known_before() if place.stirred else person.known_by()
         shared = self._shared(image, place)
@@ -265,7 +271,8 @@ class TileIdentity:
             place = self._places[i]
             stays = place.person is people[i] and place.since_s is None
             if stays and (i in jumped or self._renamed(image, place)):
-                place.since_s, place.look, place.stirred = time_s, looks.take([i]), self._stirred
+                place.since_s = place.doubted_s = time_s
+                place.look, place.stirred = looks.take([i]), self._stirred
                 place.name_then = place.caption(image)
         doubtful = [i for i, place in enumerate(self._places) if place.since_s is not None]
         if doubtful:
@@ -274,7 +281,7 @@ class TileIdentity:
     def _begin_anew(self, image: U8, looks: Looks, time_s: float) -> None:
         """A doubt begins when the picture stands: tiles may grow in the place of others, and names come later still."""
         for i, place in enumerate(self._places):
-            if place.since_s is not None and place.look is not None:
+            if place.since_s is not None and place.look is not None and time_s - place.doubted_s <= GROWS_S:
                 look = looks.take([i])
                 if likeness(place.look, look)[0, 0] < self._settings.still:
                     place.since_s, place.look = time_s, look
@@ -358,7 +365,8 @@ class TileIdentity:
             certain = (sure and who.name not in since) or not people
             place = Place(who, box, None, has_camera=not off[i], stirred=True)
             if not certain or self._looks_renamed(image, place, looks.take([i])):
-                place.since_s, place.look = since.get(who.name, time_s), looks.take([i])
+                place.since_s = place.doubted_s = since.get(who.name, time_s)
+                place.look = looks.take([i])
                 place.name_then = place.caption(image) if place.is_known else None
             self._places.append(place)
 

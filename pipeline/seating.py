@@ -42,7 +42,8 @@ class IdentitySettings:
     other_room: the same for the concordance as tiles come and go.
     other_name: what captions have in common below which it need not be another middle, too: of the same people, as
         others moved, 5 % were below 0.92.
-    renamed: the same below which another name stands there: of the same people, as others moved, 1 % were below 0.53 (71); of those who came in their places half below 0.29 (119; `pipeline.captions`).
+    renamed: the same below which another name stands there: of the same people, as others moved, 1 % were below 0.53
+        (71); of those who came in their places half below 0.29 (119; `pipeline.captions`).
     jump_renamed: concordance with the picture before below which somebody else may be shown, where the name is another.
     still: concordance within a second from which on a picture stands still enough to say so.
     gain: how much better than that of who sat there it must be.
@@ -175,7 +176,7 @@ class Place:
     """A tile of the layout as it stands.
 
     since_s: when it came to be uncertain who sits here; None while it is certain.
-    look: what the tile looked like then.
+    look: what the tile looked like then; doubted_s: when that doubt began, before it began anew.
     has_camera: see `Seat`; looked at about once a second.
     stirred: it came to be uncertain as the layout changed, or tiles came and went: then others may sit here.
     name_then: what was written there as it came to be uncertain; None where that does not matter.
@@ -188,6 +189,7 @@ class Place:
     has_camera: bool = True
     stirred: bool = False
     name_then: Strokes | None = None
+    doubted_s: float = 0.0
 
     def decide(self) -> None:
         """It counts as it is who sits here: what the doubt was about is over."""

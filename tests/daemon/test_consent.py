@@ -86,6 +86,17 @@ def test_who_is_assumed_is_not_known_to_be_no_denier() -> None:
     assert gate.readable([seat("b", assumed=1), seat("c", assumed=1)]) == frozenset()
 
 
+def test_a_denier_who_is_assumed_may_be_somebody_else() -> None:
+    """Whoever has the id now is refused, and nobody new is read until it is known who that is."""
+    gate = ConsentGate("declared")
+    gate.set("a", granted=False)
+    assert gate.readable([seat("a"), seat("b")]) == {"b"}
+    assert gate.lapse([seat("a", assumed=1), seat("b")]) == []
+    assert gate.readable([seat("a", assumed=1), seat("b"), seat("n")]) == {"b"}
+    gate.set("a", granted=False)
+    assert gate.readable([seat("a", assumed=1), seat("b"), seat("n")]) == {"b", "n"}
+
+
 def test_a_denial_of_an_earlier_session_stands() -> None:
     """Who denied before is not read, and the others are, whether or not that one is there today."""
     gate = ConsentGate("declared", {"a": False})

@@ -218,6 +218,40 @@ def test_a_camera_switched_off_as_tiles_come_and_go_is_doubted() -> None:
         assert [seat.assumed for seat in seats] == [n > 3, 0]
 
 
+def test_who_comes_without_a_camera_in_another_layout_is_new() -> None:
+    """In the place of somebody who left, nothing is seen of them: they have neither the id nor what was said of it."""
+    call = Call()
+    call.show([0, 1], TWO, looks=8)
+    call.show([0, 1], TWO, settled=False)
+    assert call.show([avatar(30, TWO_SIZE), 1], TWO, looks=8) == [P[2], P[1]]
+    assert call.certain == [True, True]
+
+
+def test_a_doubt_ends_though_the_picture_never_stands() -> None:
+    """Who shows a film while the layout stirs is uncertain for three seconds, not for as long as both go on."""
+    call = Call()
+    call.show([0, 1], TWO, looks=8)
+    tiles = TWO
+    certain = []
+    for n in range(40):
+        image = wall_of([camera(30 + n), camera(1, n)], tiles)
+        seats = call.identity.update(image, tiles, 1.6 + n / 5, settled=True, stirred=True)
+        certain.append(seats[0].certain)
+    assert not any(certain[:14])
+    assert certain[14:].count(True) > 0
+
+
+def test_what_was_written_at_the_tile_of_who_left_goes_while_nothing_is_settled() -> None:
+    """Three seconds after the re-flow, whether or not a picture shows the layout by then."""
+    call = Call()
+    call.show([named(camera(0), 3), 1], TWO, looks=12)
+    call.show([1], layout(1, 1))
+    left = call.identity._people[P[0]]
+    assert left.captions
+    call.show([1], layout(1, 1), looks=16, settled=False)
+    assert left.captions == ()
+
+
 def test_a_tile_with_a_name_alone_has_no_camera() -> None:
     """Which of two cameras is off is known at once after a re-flow, and within a second in a layout that stands."""
     call = Call()
