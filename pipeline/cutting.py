@@ -73,7 +73,7 @@ def _spans(mask: PageMask, settings: GallerySettings, box: Box, axis: int, *, in
 
 
 def _wide_gutter(mask: PageMask, settings: GallerySettings, box: Box, axis: int, span: Span, near: Bools) -> Bools:
-    """(n,) which of n lines that are page roughly are gutter: those that are so exactly, and what compression left beside them."""
+    """(b - a,) which lines of a span that is page roughly are gutter: those that are so exactly, and what is left of some."""
     (a, b), n = span, len(near)
     gutter = np.zeros(b - a, dtype=np.bool_)
     far = mask.profile(box, axis)

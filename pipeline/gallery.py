@@ -1,8 +1,8 @@
 """A video wall → the rectangles of its participants, held from picture to picture.
 
-A full search (`pipeline.tiles`) is made once a second after a change, later every three, and at once when the picture no longer fits the layout:
-gutters are no longer page, a tile has become page, something shows where the page was. A new layout counts when two
-pictures agree on it, so that tiles in motion do not.
+A full search (`pipeline.explanations`) is made once a second after a change, later every three, and at once when the
+picture no longer fits the layout, and for a moment after that: gutters are no longer page, a tile has become page,
+something shows where the page was. A new layout counts when two pictures agree on it, so that tiles in motion do not.
 """
 
 from collections.abc import Sequence
@@ -334,7 +334,7 @@ class GallerySplitter:
             elsewhere = _as_many(found[0], stood) and not found[1].cells.is_narrower(found[0].tiles, stood.tiles)
             if sure and not now.settled and not (elsewhere or joined):
                 return None
-            # What leaves out people who were there a moment ago, joins them, or has as many elsewhere, must be clearly better.
+            # What leaves out who was there a moment ago, joins them, or has as many elsewhere, must be clearly better.
             fewer = n_found < n_stood and lie_in(found[0].tiles, stood.tiles)
             least = max(least, found[0].score / scale(found[0]) - (BETTER if fewer or joined or elsewhere else 0.0))
         searches = [found[1]] if found is not None and sure else []

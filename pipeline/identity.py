@@ -187,7 +187,7 @@ class TileIdentity:
         )
 
     def _shared(self, image: U8, place: Place) -> float:
-        """What is written in a place has so much in common with the last times before, from when it came to be uncertain, or now.
+        """What is written in a place, now or as it came to be uncertain, has so much in common with the last times before.
 
         1 where nothing is known of it.
         """
@@ -265,7 +265,7 @@ class TileIdentity:
             self._exchange(looks, rows, whole[rows], time_s)
         if self._stirred:
             self._begin_anew(image, looks, time_s)
-        # Who switched the camera off is nobody else, and there is nobody to be read. But a tile that grows has page around it.
+        # Who switched the camera off is nobody else, and nobody is to be read. But a tile that grows has page around it.
         camera_off = without_camera(looks) & (not self._stirred)
         for i in np.flatnonzero((own < settings.jump_renamed) & ~camera_off).tolist():
             place = self._places[i]
@@ -404,7 +404,7 @@ class TileIdentity:
         return found | self._left_over(boxes, found)
 
     def _left_over(self, boxes: list[Box], found: dict[int, tuple[Person, bool]]) -> dict[int, tuple[Person, bool]]:
-        """Where as many tiles are as before and all who are found stayed, so did others, whatever else the picture shows there.
+        """Where as many tiles are as before and all who are found stayed, so did others, whatever is shown there.
 
         It is as in an unchanged layout, where the place decides; but nobody is certain.
         """

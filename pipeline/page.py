@@ -402,7 +402,7 @@ def _stage(lines: Lines, page: Page, far: U8) -> Box:
 
 
 def _goes_through(far: U8) -> bool:
-    """Whether two columns of page beside each other lead through (n, W) distances from the page, from one end to the other."""
+    """Whether two columns of page beside each other lead through (n, W) distances from the page."""
     page = (far <= NEAR_BAR).all(axis=0) if len(far) else np.zeros(1, dtype=np.bool_)
     return bool((page[1:] & page[:-1]).any())
 
