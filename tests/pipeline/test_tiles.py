@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import grid, wall
-from galleries import BOXES_2X2, SIZE_2X2, close
+from galleries import BOXES_2X2, SIZE_2X2, close, slide
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -591,3 +591,27 @@ def test_a_covered_camera_is_a_tile(page: int, shape: tuple[int, int], covered: 
     for x0, y0, x1, y1 in (tiles[i] for i in covered):
         image[y0:y1, x0:x1] = 0
     assert close(find_tiles(image), tiles)
+
+
+@pytest.mark.parametrize("panel", [(0, 0, 0), (60, 64, 67), (140, 40, 40)])
+def test_a_panel_of_any_colour_leaves_a_covered_camera_a_tile(panel: tuple[int, int, int]) -> None:
+    """Its lines do not go through the tile, whether they are black as well or as far from the page."""
+    tiles = grid(3, 2, tile=(300, 169))
+    image = np.full((370, 1300, 3), (32, 33, 36), np.uint8)
+    picture = wall((370, 932), tiles)
+    for x0, y0, x1, y1 in tiles:
+        image[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
+    x0, y0, x1, y1 = tiles[4]
+    image[y0:y1, x0:x1] = 0
+    image[8:362, 960:] = panel
+    assert set(tiles) <= set(find_tiles(image))
+
+
+def test_an_upright_tile_alone_below_what_is_shared_is_a_tile() -> None:
+    """It is a fourteenth of the width: the rest of each of its lines is page."""
+    image = np.full((720, 1280, 3), 25, np.uint8)
+    slide(image, (261, 40, 1018, 513))
+    tile = (595, 525, 684, 690)
+    x0, y0, x1, y1 = tile
+    image[y0:y1, x0:x1] = wall((y1 - y0, x1 - x0), [(0, 0, x1 - x0, y1 - y0)])
+    assert find_tiles(image) == (tile,)
