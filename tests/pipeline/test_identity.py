@@ -2,50 +2,22 @@
 
 import json
 import re
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from cameras import avatar, camera, layout, lettered, shown, wall_of
+from calls import FOUR, NINE, TWO, TWO_SIZE, Call, P, mixed
+from cameras import avatar, camera, layout, shown, wall_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.appearance import look_at
 from pipeline.identity import TileIdentity
 from pipeline.places import WALL, on_picture
-from pipeline.seating import IdentitySettings, Seat, pseudonym
+from pipeline.seating import pseudonym
 from pipeline.types import U8, Box
-
-P = [pseudonym("seed", i) for i in range(60)]
-TWO, FOUR, NINE = layout(2, 1), layout(2, 2), layout(3, 3)
-
-
-class Call:
-    """A call whose picture is looked at five times per second."""
-
-    def __init__(self, **options: object) -> None:
-        self.identity = TileIdentity("seed", **options)
-        self.n = 0
-
-    def show(self, people: Sequence[int | U8], tiles: list[Box], *, looks: int = 1, settled: bool = True) -> list[str]:
-        """Shows these cameras, or pictures, in these tiles; who sat there in the last look."""
-        for _ in range(looks):
-            pictures = [camera(who, self.n) if isinstance(who, int) else who for who in people]
-            self.seats: tuple[Seat, ...] = self.identity.update(
-                wall_of(pictures, tiles), tiles, self.n / 5, settled=settled
-            )
-            self.n += 1
-            assert [seat.xyxy for seat in self.seats] == tiles
-            assert len({seat.participant for seat in self.seats}) == len(tiles)
-        return [seat.participant for seat in self.seats]
-
-    @property
-    def certain(self) -> list[bool]:
-        """Whether each tile's participant was certain in the last look."""
-        return [seat.certain for seat in self.seats]
 
 
 @given(st.text(), st.integers(0, 10**6))
@@ -203,9 +175,6 @@ def test_a_camera_switched_off_and_on_keeps_the_id() -> None:
     assert call.certain == [True, True]
 
 
-TWO_SIZE = (TWO[0][2] - TWO[0][0], TWO[0][3] - TWO[0][1])
-
-
 def test_a_camera_switched_off_as_tiles_come_and_go_is_doubted() -> None:
     """Somebody's place may be page around a tile that grows: the id stays, but no agreement."""
     call = Call()
@@ -239,17 +208,6 @@ def test_a_doubt_ends_though_the_picture_never_stands() -> None:
         certain.append(seats[0].certain)
     assert not any(certain[:14])
     assert certain[14:].count(True) > 0
-
-
-def test_what_was_written_at_the_tile_of_who_left_goes_while_nothing_is_settled() -> None:
-    """Three seconds after the re-flow, whether or not a picture shows the layout by then."""
-    call = Call()
-    call.show([named(camera(0), 3), 1], TWO, looks=12)
-    call.show([1], layout(1, 1))
-    left = call.identity._people[P[0]]
-    assert left.captions
-    call.show([1], layout(1, 1), looks=16, settled=False)
-    assert left.captions == ()
 
 
 def test_a_tile_with_a_name_alone_has_no_camera() -> None:
@@ -335,54 +293,6 @@ def test_a_tile_cut_out_anew_is_no_reflow() -> None:
     assert [seat.certain for seat in seats] == [True, True, True, False]
 
 
-def named(picture: U8, name: int) -> U8:
-    """The tile of somebody with a name in it."""
-    tile = shown(picture, TWO_SIZE)
-    return lettered(tile, (0, 0, *TWO_SIZE), name)
-
-
-def test_another_name_below_another_picture_is_somebody_else() -> None:
-    """Who comes in the place of somebody who leaves looks a little like them; with the same name it is them."""
-    for name, who in ((5, [P[2], P[1]]), (3, P[:2])):
-        call = Call()
-        call.show([named(camera(0), 3), 1], TWO, looks=12)
-        assert call.show([named(mixed(0, 20, 0.4), name), 1], TWO) == P[:2]
-        assert call.certain == [name == 3, True]
-        assert call.show([named(mixed(0, 20, 0.4), name), 1], TWO, looks=5) == who
-        assert all(call.certain)
-
-
-@pytest.mark.parametrize("share", [0.45, 0.5])
-@pytest.mark.parametrize("looks", [12, 20])
-def test_a_reflow_before_changes_nothing_of_what_a_name_says(share: float, looks: int) -> None:
-    """Who is alike enough to be found after a re-flow does not get the id, where another name stands now."""
-    call = Call()
-    call.show([0, 1], FOUR[:2], looks=6)
-    call.show([named(camera(0), 3), 1], TWO, looks=looks)
-    for _ in range(4):
-        assert call.show([named(mixed(0, 20, share), 5), 1], TWO) == P[:2]
-        assert call.certain == [False, True]
-    assert call.show([named(mixed(0, 20, share), 5), 1], TWO, looks=2) == [P[2], P[1]]
-    assert all(call.certain)
-
-
-def test_another_name_in_an_old_place_is_seen_through_a_reflow() -> None:
-    """Also where the layout was taken for another one in between; after that nothing is kept of what was written."""
-    for name in (5, 3):
-        call = Call()
-        call.show([named(camera(0), 3), 1], TWO, looks=12)
-        call.show([2, 3, 4], NINE[:3])
-        call.show([named(mixed(0, 20, 0.5), name), 1], TWO)
-        assert call.certain[0] == (name == 3)
-        call.show([named(mixed(0, 20, 0.5), name), 1], TWO, looks=6)
-        assert (call.seats[0].participant == P[0]) == (name == 3)
-        assert all(call.certain)
-        call.show([1], TWO[1:], looks=20)
-        assert not any(
-            person.captions for person in call.identity._people.values() if person.name != call.seats[0].participant
-        )
-
-
 def test_somebody_who_grows_in_the_place_of_somebody_is_new() -> None:
     """While tiles come and go a doubt begins with every picture that is unlike the one before."""
     x0, y0, x1, y1 = TWO[0]
@@ -403,132 +313,6 @@ def test_somebody_who_grows_in_the_place_of_somebody_is_new() -> None:
         assert all(seat.certain for seat in seats)
 
 
-def test_another_room_and_partly_another_name_is_somebody_else() -> None:
-    """Who has the same middle, and the same microphone beside the name, has another's id only while tiles come and go."""
-    virtual = camera(30)
-    virtual[10:, 130:190] = camera(0)[10:, 130:190]
-    partly, same = named(virtual, 5), named(virtual, 3)
-    partly[:, :38] = same[:, :38]
-    for after, who in ((partly, P[2]), (same, P[0])):
-        identity = TileIdentity("seed")
-        for n in range(20):
-            image = wall_of([named(camera(0), 3) if n < 12 else after, camera(1, n)], TWO)
-            seats = identity.update(image, TWO, n / 5, settled=True, stirred=12 <= n < 14)
-            if n == 12:
-                assert [(seat.participant, seat.certain) for seat in seats] == [(P[0], False), (P[1], True)]
-        assert [(seat.participant, seat.certain) for seat in seats] == [(who, True), (P[1], True)]
-
-
-def test_what_was_kept_of_a_doubt_goes_with_it() -> None:
-    """Whether they are who they were, or somebody else, or came back before that was decided."""
-    renamed, other = named(mixed(0, 20, 0.4), 5), named(camera(20), 3)
-    for doubtful, after, looks in ((renamed, renamed, 5), (other, other, 5), (other, named(camera(0), 3), 1)):
-        call = Call()
-        call.show([named(camera(0), 3), 1], TWO, looks=12)
-        assert call.identity._places[0].look is None
-        call.show([doubtful, 1], TWO)
-        place = call.identity._places[0]
-        assert place.look is not None
-        assert place.name_then is not None
-        call.show([after, 1], TWO, looks=looks)
-        place = call.identity._places[0]
-        assert (place.since_s, place.look, place.name_then) == (None, None, None)
-        assert len(place.person.captions) <= (2 if place.person.name == P[0] else 1)
-
-
-def test_print_all_over_a_large_tile_is_no_error() -> None:
-    """A page of letters fills the one tile there is, and another one is there then."""
-    tile: Box = (0, 0, 1920, 1080)
-    identity = TileIdentity("seed")
-    rng = np.random.default_rng(3)
-    pages = [
-        np.where(rng.random((1080, 1920, 1)) < 0.5, np.uint8(255), np.uint8(0)).repeat(3, axis=2) for _ in range(2)
-    ]
-    for number in range(20):
-        [seat] = identity.update(pages[number > 12], [tile], number / 5, settled=True)
-    assert (seat.participant, seat.certain) == (P[1], True)
-
-
-def pictures_of(identity: TileIdentity) -> list[bytes]:
-    """All that is kept of how tiles looked, and of what was written there."""
-    people = [*identity._people.values(), *(place.person for place in identity._places)]
-    looks = [look for person in people for look in (*person.keys, *(look for _, look in person.recent))]
-    looks += [place.look for place in identity._places if place.look is not None]
-    captions = [caption for person in people for caption in person.captions]
-    captions += [place.name_then for place in identity._places if place.name_then is not None]
-    return [look.thumbs.tobytes() for look in looks] + [one.tobytes() for one in captions]
-
-
-@pytest.mark.parametrize("doubted", [True, False])
-def test_of_who_is_erased_nothing_is_left_after_the_next_picture(doubted: bool) -> None:  # noqa: FBT001
-    """They keep their id, for what they said holds on, and are remembered anew; of the others nothing is lost."""
-    call = Call()
-    call.show([named(camera(0), 3), 1], TWO, looks=12)
-    if doubted:
-        call.show([named(mixed(0, 20, 0.4), 5), 1], TWO)
-    everything = pictures_of(call.identity)
-    call.identity.forget(P[1])
-    others = pictures_of(call.identity)
-    call.identity.forget(P[0])
-    assert len(pictures_of(call.identity)) < len(others) < len(everything)
-    look, *_ = call.identity._places[0].person.lately()
-    call.show([named(mixed(0, 20, 0.4), 5) if doubted else named(camera(0, 3), 3), 1], TWO)
-    assert call.seats[0].participant == P[0]
-    assert call.certain == [not doubted, True]
-    call.show([named(camera(0, 4), 3), 1], TWO, looks=5)
-    assert [seat.participant for seat in call.seats] == P[:2]
-    assert not set(pictures_of(call.identity)) & {look.thumbs.tobytes(), *everything}
-
-
-def test_who_was_erased_is_followed_through_a_reflow() -> None:
-    """By the one picture that is left of them until the next; that it is not."""
-    call = Call()
-    call.show([0, 1, 2, 3], FOUR, looks=8)
-    call.identity.forget(P[0])
-    [left] = {look.thumbs.tobytes() for look in call.identity._people[P[0]].known_by()}
-    assert call.show([3, 2, 1, 0], NINE[:4]) == [P[3], P[2], P[1], P[0]]
-    assert all(call.certain)
-    assert left not in pictures_of(call.identity)
-    assert call.show([3, 2, 1, 0], NINE[:4], looks=6) == [P[3], P[2], P[1], P[0]]
-
-
-def test_who_was_erased_and_is_gone_is_known_no_more() -> None:
-    """Gone before or right after it: they come back as somebody new. Of nobody known nothing is forgotten."""
-    for early in (True, False):
-        call = Call()
-        call.show([0, 1, 2, 3], FOUR, looks=8)
-        if early:
-            call.identity.forget(P[3])
-        call.show([0, 1, 2], FOUR[:3], looks=6)
-        call.identity.forget("p-unknown")
-        assert (P[3] in call.identity._people) is not early
-        call.identity.forget(P[3])
-        assert call.show([0, 1, 2, 3], FOUR, looks=6) == [*P[:3], P[4]]
-
-
-def test_everybody_is_forgotten_in_the_end() -> None:
-    """Nothing is left of anybody."""
-    call = Call()
-    call.show([0, 1, 2, 3], FOUR, looks=8)
-    call.identity.clear()
-    assert pictures_of(call.identity) == []
-
-
-def test_another_name_says_nothing_while_a_layout_is_new() -> None:
-    """What stands still has to be seen twice, a second apart."""
-    call = Call()
-    call.show([named(camera(0), 3), 1], TWO, looks=4)
-    assert call.show([named(mixed(0, 20, 0.4), 5), 1], TWO, looks=6) == P[:2]
-
-
-def test_who_switches_the_camera_on_may_have_the_name_elsewhere() -> None:
-    """A tile without a picture has it in another place."""
-    call = Call()
-    call.show([lettered(avatar(0, TWO_SIZE), (0, -30, TWO_SIZE[0], TWO_SIZE[1] - 8), 3), 1], TWO, looks=12)
-    assert call.show([named(camera(0), 3), 1], TWO, looks=6) == P[:2]
-    assert all(call.certain)
-
-
 def test_two_who_look_the_same_are_uncertain() -> None:
     """Nobody can tell one black tile from another: an id each, none certain, until they stood for a while."""
     call = Call()
@@ -539,11 +323,6 @@ def test_two_who_look_the_same_are_uncertain() -> None:
     assert call.certain == [True, False, False]
     assert call.show([2, 0, 0], layout(2, 2)[:3], looks=6) == seen
     assert all(call.certain)
-
-
-def mixed(a: int, b: int, share: float) -> U8:
-    """A picture between those of two cameras."""
-    return (share * camera(a, 5) + (1 - share) * camera(b, 5)).astype(np.uint8)
 
 
 def test_a_layout_that_settled_too_early_is_mended() -> None:
@@ -588,17 +367,6 @@ def test_fixed_tiles_are_whose_the_configuration_says() -> None:
     assert all(call.certain)
     call.show([3, 2, 1, 0], FOUR, settled=False)
     assert not any(call.certain)
-
-
-def test_memory_is_bounded_and_what_is_forgotten_is_counted() -> None:
-    """Who has been gone for longest is forgotten; nobody who is here is."""
-    call = Call(settings=IdentitySettings(n_people=2, lately_s=0.0))
-    call.show([0, 1, 2], NINE[:3], looks=2)
-    assert call.identity.n_forgotten == 0
-    assert call.show([30, 2], TWO, looks=6) == [P[3], P[2]]
-    assert call.identity.n_forgotten == 2
-    assert call.show([2, 0], FOUR[:2], looks=6) == [P[2], P[4]]
-    assert call.identity.n_forgotten == 3
 
 
 @pytest.mark.parametrize("name", ["meeting_2x2", "sessions/meeting_personal_2x2"])
