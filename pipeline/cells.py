@@ -187,7 +187,7 @@ class Cells:
         `equal`: only where all are of one size, as those of a grid, not pieces of what is shared.
         """
         parts = [box for box in self.sound if box != tile and covered(box, [tile]) >= WITHIN]
-        if len(parts) < 2 or covered(tile, parts) < WITHIN:  # noqa: PLR2004
+        if len(parts) < 2 or covered(tile, parts) < WITHIN:  # noqa: PLR2004 (one joins nothing)
             return 0
         is_grid = all(self.same(box, parts[0], side) for box in parts for side in (0, 1))
         return len(parts) - 1 if is_grid or not equal else 0

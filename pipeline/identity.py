@@ -82,14 +82,15 @@ class TileIdentity:
         free = [i for i in range(len(tiles)) if i not in self._fixed]
         height, width = image.shape[:2]
         boxes = [on_wall(tiles[i], (width, height)) for i in free]
-        if time_s - self._reflowed_s > self._settings.lately_s:
+        is_over = time_s - self._reflowed_s > self._settings.lately_s
+        if is_over:
             # What was written at the tile of who has left is of no use any more.
             seated = {place.person.name for place in self._places}
             for name in self._people.keys() - seated:
                 self._people[name].captions = ()
         if settled:
             self._stirred = stirred
-            if time_s - self._reflowed_s > self._settings.lately_s:
+            if is_over:
                 # Who is not here by now has left: it takes more to find them again.
                 self._lately = set()
             self._look(image, [tiles[i] for i in free], boxes, time_s)
